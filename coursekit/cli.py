@@ -1,0 +1,140 @@
+"""The command line. Every error the user can mend is one line on stderr and an exit code that is not 0."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = _parser().parse_args(argv)
+    # Imported here: `coursekit --help` and the tab key stay instant.
+    from coursekit.grading.course import CourseError
+
+    try:
+        return args.run(args)
+    except CourseError as error:
+        print(f"coursekit: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"coursekit: {_os_error(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("coursekit: interrupted; what was finished before is kept", file=sys.stderr)
+        return 130
+
+
+def _os_error(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
+
+
+def _course(args: argparse.Namespace):
+    from coursekit.grading.course import Course
+
+    return Course(Path(args.course).resolve())
+
+
+def _lab(args: argparse.Namespace) -> int:
+    release = _course(args).release
+    if not release.is_dir():
+        from coursekit.grading.course import CourseError
+
+        raise CourseError(f"no folder {release}; name the course with --course DIR")
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={release}", *args.jupyter]
+    os.execv(sys.executable, command)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from coursekit.grading.check import check
+
+    return check(Path(args.notebook))
+
+
+def _build(args: argparse.Namespace) -> int:
+    from coursekit.grading.build import build
+
+    return build(_course(args), check=args.check)
+
+
+def _grade(args: argparse.Namespace) -> int:
+    from coursekit.grading.grade import grade
+
+    return grade(
+        _course(args), args.assignment, jobs=args.jobs, student=args.student, json_file=args.json,
+        time_limit=args.time_limit,
+    )  # fmt: skip
+
+
+def _feedback(args: argparse.Namespace) -> int:
+    from coursekit.grading.feedback import feedback
+
+    return feedback(_course(args), args.assignment, student=args.student)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from coursekit.doctor import doctor
+
+    return doctor()
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from coursekit.grading.demo import demo
+
+    return demo(_course(args), Path(args.into) if args.into else None)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="coursekit", description="A course on the robustness of machine learning models.")
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    course = argparse.ArgumentParser(add_help=False)
+    course.add_argument("--course", default=".", metavar="DIR", help="folder of the course (default: here)")
+
+    def command(name: str, run, help: str, with_course: bool = True) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help, description=help, parents=[course] if with_course else [])
+        sub.set_defaults(run=run)
+        return sub
+
+    lab = command("lab", _lab, "open JupyterLab on the notebooks")
+    lab.add_argument("jupyter", nargs="*", help="passed on to JupyterLab, after --")
+
+    check = command("check", _check, "run a notebook and show its points; exit code 0 only if every visible test passes", False)
+    check.add_argument("notebook", metavar="NOTEBOOK")
+
+    build = command("build", _build, "make the release in notebooks/ from the sources in solutions/")
+    build.add_argument("--check", action="store_true", help="write nothing; fail if the release is out of date")
+
+    grade = command("grade", _grade, "grade what lies in submitted/ into the gradebook and autograded/")
+    grade.add_argument("assignment", metavar="ASSIGNMENT")
+    grade.add_argument("--jobs", type=_positive, default=1, metavar="N", help="submissions graded at once (default 1)")
+    grade.add_argument("--student", metavar="ID", help="grade only this student")
+    grade.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
+    grade.add_argument("--time-limit", type=_positive, default=300, metavar="SECONDS",
+                       help="for one submission, by the wall clock (default 300)")  # fmt: skip
+
+    feedback = command("feedback", _feedback, "write an HTML page per student to feedback/")
+    feedback.add_argument("assignment", metavar="ASSIGNMENT")
+    feedback.add_argument("--student", metavar="ID", help="only this student")
+
+    command("doctor", _doctor, "show versions and devices, what is missing, and the command that mends it", False)
+
+    demo = command("demo", _demo, "grade a small sample class, from the sources to the feedback pages")
+    demo.add_argument("--into", metavar="DIR", help="folder for the sample class (default: demo/ in the course)")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, allowed is a whole number from 1")
+    return int(text)
+
+
+def _version() -> str:
+    from coursekit import __version__
+
+    return f"coursekit {__version__}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

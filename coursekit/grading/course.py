@@ -1,0 +1,57 @@
+"""Where the things of a course lie, and the one error that reaches the command line as one line."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class CourseError(Exception):
+    """Something the user can mend. Its text is the one line the command line prints: what is wrong, what to do."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """The folders of one course, laid out as nbgrader lays them out (`nbgrader_config.py` says the same)."""
+
+    dir: Path
+
+    @property
+    def sources(self) -> Path:
+        """Text sources, one folder per assignment."""
+        return self.dir / "solutions"
+
+    @property
+    def source_notebooks(self) -> Path:
+        """nbgrader's source notebooks, generated."""
+        return self.dir / "build" / "source"
+
+    @property
+    def release(self) -> Path:
+        """What students get, generated and committed."""
+        return self.dir / "notebooks"
+
+    @property
+    def submitted(self) -> Path:
+        return self.dir / "submitted"
+
+    @property
+    def autograded(self) -> Path:
+        return self.dir / "autograded"
+
+    @property
+    def feedback(self) -> Path:
+        return self.dir / "feedback"
+
+    @property
+    def gradebook(self) -> Path:
+        return self.dir / "gradebook.db"
+
+    def assignments(self) -> list[str]:
+        """Names of all assignments: the folders under `solutions/` that hold a source."""
+        return sorted({source.parent.name for source in self.sources.glob("*/*.py")})
+
+    def notebooks(self, assignment: str) -> list[Path]:
+        """The text sources of one assignment. Raises CourseError, naming the known ones, if there is none."""
+        if assignment not in self.assignments():
+            known = ", ".join(self.assignments()) or f"none: there is no source under {self.sources}"
+            raise CourseError(f"unknown assignment {assignment!r}; known are: {known}")
+        return sorted((self.sources / assignment).glob("*.py"))
