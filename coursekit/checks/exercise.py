@@ -63,9 +63,7 @@ class Exercise:
             try:
                 body(*arguments)
             except Failure as failure:
-                return Case(
-                    title, failure.status, failure.got, failure.expected, failure.hint or hint, hidden
-                )
+                return Case(title, failure.status, failure.got, failure.expected, failure.hint or hint, hidden)
         return Case(title, "passed", hidden=hidden)
 
     def score(self) -> "Score":
@@ -95,11 +93,7 @@ class Exercise:
             return "not attempted yet"
         parts = [first.title, f"got {first.got}" if first.status == "wrong" else first.got]
         parts += [f"expected {first.expected}"] * bool(first.expected)
-        return (
-            ": ".join(parts[:2])
-            + "".join(f"; {part}" for part in parts[2:])
-            + f". {first.hint}" * bool(first.hint)
-        )
+        return ": ".join(parts[:2]) + "".join(f"; {part}" for part in parts[2:]) + f". {first.hint}" * bool(first.hint)
 
     def report(self) -> dict[str, Any]:
         """The result as plain values: what graders and feedback pages read."""

@@ -35,9 +35,7 @@ def tensor(got: Any, like: Tensor | None = None, shape: tuple[int, ...] | None =
     if shape is not None and tuple(got.shape) != tuple(shape):
         raise Wrong(f"shape {tuple(got.shape)}", f"shape {tuple(shape)}", _shape_hint(got, tuple(shape)))
     if dtype is not None and got.dtype != dtype:
-        raise Wrong(
-            f"dtype {_short(got.dtype)}", f"dtype {_short(dtype)}", "Compute in the dtype of the input."
-        )
+        raise Wrong(f"dtype {_short(got.dtype)}", f"dtype {_short(dtype)}", "Compute in the dtype of the input.")
     if got.is_floating_point() and not bool(got.isfinite().all()):
         bad = int((~got.isfinite()).sum())
         raise Wrong(f"{bad} of {got.numel()} values that are NaN or infinite", "finite values",
@@ -108,9 +106,7 @@ def _difference(got: Tensor, expected: Tensor) -> tuple[str, str]:
     return f"{shown(got.flatten()[at].item())} at {place}", shown(expected.flatten()[at].item())
 
 
-def inside(
-    x_adv: Any, x: Tensor, eps: float, bounds: tuple[float, float] = (0.0, 1.0), hint: str = ""
-) -> None:
+def inside(x_adv: Any, x: Tensor, eps: float, bounds: tuple[float, float] = (0.0, 1.0), hint: str = "") -> None:
     """Like x, no pixel further than eps from it, every pixel within bounds."""
     x_adv = tensor(x_adv, like=x)
     rounding = 1e-5

@@ -32,9 +32,7 @@ def yours(name: str, otherwise: Callable) -> Callable:
         except Exception as error:
             if not told:
                 why = (
-                    "is not written yet"
-                    if isinstance(error, NotImplementedError)
-                    else f"raised {type(error).__name__}"
+                    "is not written yet" if isinstance(error, NotImplementedError) else f"raised {type(error).__name__}"
                 )
                 print(f"Your `{name}` {why}: this figure uses the reference instead.")
                 told = True

@@ -15,12 +15,7 @@ def of_step(x_adv: Tensor, x: Tensor, gradient: Tensor, eps: float) -> str:
     delta = x_adv - x
     if float(delta.abs().max()) < 1e-7:
         return "Nothing was added to x: the result is x itself."
-    free = (
-        (x_adv > 1e-6)
-        & (x_adv < 1 - 1e-6)
-        & (gradient.abs() > 1e-3 * gradient.abs().max())
-        & (delta.abs() > 1e-9)
-    )
+    free = (x_adv > 1e-6) & (x_adv < 1 - 1e-6) & (gradient.abs() > 1e-3 * gradient.abs().max()) & (delta.abs() > 1e-9)
     if not bool(free.any()):
         return ""
     moved, slope = delta[free], gradient[free]
@@ -30,9 +25,7 @@ def of_step(x_adv: Tensor, x: Tensor, gradient: Tensor, eps: float) -> str:
     sizes = moved.abs()
     if float(sizes.std(correction=0)) > 0.05 * float(sizes.mean()):
         if float(torch.nn.functional.cosine_similarity(moved, slope, dim=0)) > 0.99:
-            return (
-                "You step along the gradient itself. What does the method take of it before scaling by eps?"
-            )
+            return "You step along the gradient itself. What does the method take of it before scaling by eps?"
         return "Pixels move by different amounts. In one step of the method all move equally far."
     if abs(float(sizes.mean()) - eps) > 0.02 * eps:
         return f"Each pixel moves by {float(sizes.mean()) / eps:.3g} times eps. How far may one step go?"
