@@ -45,13 +45,24 @@ class Course:
     def gradebook(self) -> Path:
         return self.dir / "gradebook.db"
 
+    @property
+    def nbgrader_config(self) -> Path:
+        """nbgrader's settings, which `coursekit build` reads too."""
+        return self.dir / "nbgrader_config.py"
+
     def assignments(self) -> list[str]:
         """Names of all assignments: the folders under `solutions/` that hold a source."""
-        return sorted({source.parent.name for source in self.sources.glob("*/*.py")})
+        return sorted({source.parent.name for source in self._all_sources()})
 
     def notebooks(self, assignment: str) -> list[Path]:
         """The text sources of one assignment. Raises CourseError, naming the known ones, if there is none."""
-        if assignment not in self.assignments():
+        found = [source for source in self._all_sources() if source.parent.name == assignment]
+        if not found:
             known = ", ".join(self.assignments()) or f"none: there is no source under {self.sources}"
             raise CourseError(f"unknown assignment {assignment!r}; known are: {known}")
-        return sorted((self.sources / assignment).glob("*.py"))
+        return found
+
+    def _all_sources(self) -> list[Path]:
+        """Every text source, sorted; not the copies that editors and JupyterLab keep in hidden folders."""
+        found = self.sources.glob("*/*.py")
+        return sorted(source for source in found if not source.parts[-2].startswith(".") and source.name[0] != ".")
