@@ -1,0 +1,1140 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 3 Gradient attacks
+#
+# You have seen that adversarial examples exist. Here you build the machine that finds them. It takes one idea, *gradient ascent on the input instead of gradient descent on the weights*, and one projection, and with them it drives a digit classifier from 98 % accuracy down to almost nothing, with changes that you can hardly see.
+#
+# **After this notebook you can**
+#
+# * say why the loss that we care about is useless to an attacker, and which loss takes its place;
+# * write FGSM and PGD, targeted and untargeted, in a few lines each, and say what every line is for;
+# * tell when FGSM needs no projection, and when it does;
+# * measure the robust accuracy of a classifier, and say what the number proves and what it does not.
+#
+# **Slides**: "Adversarial Attacks: Objective Function", "Projected Gradient Descent" (with FGSM), "Attack Variants" (targeted, untargeted). **Time**: about two and a half hours. **Points**: 30 from eleven functions that are checked at once, 6 from two texts that a person reads.
+#
+# <div class="alert alert-info"><b>How to work here.</b> Each exercise has a cell to fill in, marked <code>YOUR CODE HERE</code>, and right below it a cell that checks it. Run the check as often as you like: each line is one situation, with what came out, what should have, and something to think about. When the notebook is graded, a few more cases of the same kind are added, with other shapes, other numbers of classes and other values of ε. No exercise needs an earlier one to be right: where you need one, the notebook gives you a reference.</div>
+#
+# **Notation**, as on the slides: $\mathbf x$ an image with pixels in $[0, 1]$, $y$ its label, $f$ the classifier, $\tilde{\mathbf x}$ a perturbed image, $\mathcal P(\mathbf x)$ the perturbation set, $\Pi$ the projection onto it. In code, `x` is a batch of images of shape `(B, C, H, W)` (batch, channels, height, width) and `y` holds their `B` labels. Whatever you write must work for every `B`, and for inputs of other shapes.
+
+# %% readonly="setup"
+import math
+
+import torch
+
+import coursekit
+from coursekit import attacks, checks, data, evaluation, losses, plots, widgets
+from coursekit.perturbations import LpBall
+
+test_digits = data.load("mnist", "test")
+model = coursekit.models.load("mnist_cnn")  # a small convolutional network, trained the ordinary way
+
+x, y = test_digits.x[:200], test_digits.y[:200]
+accuracy = (model(x).argmax(dim=1) == y).float().mean().item()
+print(f"{len(test_digits.x)} test digits of shape {tuple(x.shape[1:])}, pixels in [{x.min():.0f}, {x.max():.0f}]")
+print(f"clean accuracy on the first {len(x)}: {accuracy:.1%}")
+
+# %% demo="first-look"
+plots.images(x[:10], titles=[f"f(x) = {k}" for k in model(x[:10]).argmax(dim=1).tolist()])
+
+# %% [markdown]
+# ## 3.1 The objective, and why it is of no use as it stands
+#
+# An attacker looks for the point of the perturbation set that is classified wrongly. As an optimisation problem:
+#
+# $$\tilde{\mathbf x}^* = \underset{\tilde{\mathbf x} \in \mathcal P(\mathbf x)}{\arg\max}\; \ell_{0/1}\big(f(\tilde{\mathbf x}), y\big), \qquad \ell_{0/1} = \begin{cases} 0 & \text{if } f(\tilde{\mathbf x}) = y\\ 1 & \text{otherwise.}\end{cases}$$
+#
+# ### Exercise 3.1: the zero-one loss · easy · 5 minutes · 2 points
+#
+# Write $\ell_{0/1}$ for a whole batch. The classifier returns *logits*: one real number per class; the predicted class is the one with the largest.
+#
+# <details><summary>Hint</summary>
+# <code>logits.argmax(dim=1)</code> gives a predicted class per row. A comparison of two tensors is a tensor of booleans; <code>.float()</code> turns it into numbers.
+# </details>
+
+# %% solution="zero_one_loss"
+def zero_one_loss(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """1 for every image that is classified wrongly, 0 for the others.
+
+    logits: (B, K) floats, one column per class. y: (B,) the right classes.
+    Returns (B,) floats.
+    """
+    ### BEGIN SOLUTION
+    return (logits.argmax(dim=1) != y).float()
+    ### END SOLUTION
+
+# %% test="zero_one_loss" points=2
+import torch
+from coursekit import checks
+from coursekit.checks import expect
+
+exercise = checks.Exercise("zero_one_loss", points=2)
+
+@exercise.case("right predictions cost 0, wrong ones cost 1")
+def _(zero_one_loss):
+    logits = torch.tensor([[2.0, 1.0], [0.0, 3.0], [5.0, -1.0], [-4.0, -2.0]])
+    loss = zero_one_loss(logits, torch.tensor([0, 0, 1, 1]))
+    loss = expect.tensor(loss, shape=(4,)).double()
+    expect.close(loss, torch.tensor([0.0, 1.0, 1.0, 0.0]), mistakes={
+        "This is 1 where the prediction is right: the accuracy. A loss is large where things go wrong.":
+            torch.tensor([1.0, 0.0, 0.0, 1.0])}, hint="Compare the class with the largest logit with y.")
+
+@exercise.case("one float per image")
+def _(zero_one_loss):
+    loss = zero_one_loss(torch.tensor([[2.0, 1.0], [0.0, 3.0], [5.0, -1.0]]), torch.tensor([0, 0, 1]))
+    loss = expect.tensor(loss, shape=(3,))
+    expect.that(loss.is_floating_point(), f"dtype {loss.dtype}".replace("torch.", ""), "floating point numbers",
+                "A comparison gives booleans; a loss is a number: .float()")
+
+@exercise.case("ten classes, a single image")
+def _(zero_one_loss):
+    logits = torch.zeros(1, 10)
+    logits[0, 7] = 0.1
+    expect.close(zero_one_loss(logits, torch.tensor([7])).double(), torch.tensor([0.0]))
+    expect.close(zero_one_loss(logits, torch.tensor([3])).double(), torch.tensor([1.0]))
+
+### BEGIN HIDDEN TESTS
+@exercise.case("many classes, negative logits", hint="Think of logits that are all negative.", hidden=True)
+def _(zero_one_loss):
+    logits = -torch.rand(50, 23) - 5
+    y = torch.randint(0, 23, (50,))
+    expect.close(zero_one_loss(logits, y).double(), 1.0 - (logits.max(dim=1).indices == y).double())
+### END HIDDEN TESTS
+
+exercise.score()
+
+# %% [markdown]
+# ### Predict, then reveal
+#
+# The image below has 784 pixels, so the zero-one loss of the network has 784 partial derivatives at $\mathbf x$, one for each pixel. We measure them: move one pixel by a hair (0.001) up and down and take the difference of the losses.
+#
+# **Before you run on: how many of the 784 come out different from zero?** Write your guess into the cell.
+
+# %%
+my_guess = None  # replace None by a number from 0 to 784
+
+# %% demo="zero-one-slopes"
+def slopes(loss, image, label, h=0.001):
+    """Central differences of a loss in every pixel of one image: (784,)."""
+    steps = h * torch.eye(image.numel()).reshape(-1, *image.shape)
+    labels = label.expand(len(steps))
+    with torch.no_grad():
+        return (loss(model(image + steps), labels) - loss(model(image - steps), labels)) / (2 * h)
+
+zero_one_slopes = slopes(losses.zero_one, x[0], y[0])
+cross_entropy_slopes = slopes(losses.cross_entropy, x[0], y[0])
+checks.reveal(
+    my_guess,
+    f"{int((zero_one_slopes != 0).sum())} of 784 for the zero-one loss, {int((cross_entropy_slopes != 0).sum())} for the cross-entropy.",
+    "The zero-one loss is a staircase: flat nearly everywhere, and at the step itself it has no derivative at all.\n"
+    "A gradient method that starts on a flat step stays there.",
+)
+
+# %% demo="staircase"
+# From x towards an image of another class: both losses along the way.
+plots.loss_along(model, x[2], y[2], direction=x[7] - x[2])
+
+# %% [markdown]
+# ## 3.2 The surrogate: cross-entropy
+#
+# So we climb another hill, one that has a slope everywhere and is high where the zero-one loss is 1: the cross-entropy that the network was trained with,
+#
+# $$\mathcal L\big(f(\mathbf x), y\big) = -\log p_y, \qquad p_i = \frac{e^{z_i}}{\sum_j e^{z_j}}, \quad z = \text{logits of } f \text{ at } \mathbf x.$$
+#
+# ### Exercise 3.2: cross-entropy, image by image · easy · 10 minutes · 2 points
+#
+# Training code averages this loss over the batch. An attack needs it *per image*: each image has its own adversary. Write it so that large logits do no harm: $e^{1000}$ is infinite in floating point, and a loss of `inf` or `nan` ends every attack.
+#
+# <details><summary>Hint 1</summary>
+# Take the logarithm of the fraction by hand: $-\log p_y = \log\sum_j e^{z_j} - z_y$. What remains is a sum of exponentials under a logarithm, and <code>torch.logsumexp</code> does that without overflow (or use <code>log_softmax</code>).
+# </details>
+# <details><summary>Hint 2</summary>
+# <code>logits[torch.arange(len(y)), y]</code> picks from every row the entry of its class; <code>logits.gather(1, y[:, None])</code> does, too.
+# </details>
+
+# %% solution="cross_entropy"
+def cross_entropy(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """The cross-entropy -log p_y of every image.
+
+    logits: (B, K) floats. y: (B,) the right classes. Returns (B,) floats, none of them averaged.
+    """
+    ### BEGIN SOLUTION
+    return logits.logsumexp(dim=1) - logits.gather(1, y[:, None]).squeeze(1)
+    ### END SOLUTION
+
+# %% test="cross_entropy" points=2
+import math
+import torch
+from coursekit import checks
+from coursekit.checks import expect
+
+exercise = checks.Exercise("cross_entropy", points=2)
+
+@exercise.case("the value of -log p_y")
+def _(cross_entropy):
+    p = torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]])
+    loss = cross_entropy(p.log() + 3.0, torch.tensor([1, 2]))
+    expect.close(loss, torch.tensor([math.log(4), -math.log(0.8)]), mistakes={
+        "This is the probability of the right class; its negative logarithm is asked for.": torch.tensor([0.25, 0.8]),
+        "The sign is wrong: this is log p_y, which is largest where the network is surest.": torch.tensor([-math.log(4), math.log(0.8)]),
+        "This is minus the logit of y. The other classes count as well, through the sum in the softmax.":
+            -torch.tensor([math.log(0.25), math.log(0.8)]) - 3.0,
+    }, hint="First the softmax over the classes, then the logarithm, then the entry of y.")
+
+@exercise.case("large logits do no harm", hint="Use logsumexp or log_softmax rather than log of softmax.")
+def _(cross_entropy):
+    loss = cross_entropy(torch.tensor([[1000.0, 0.0], [0.0, 1000.0], [-1000.0, -1000.0]]), torch.tensor([0, 0, 1]))
+    expect.close(loss, torch.tensor([0.0, 1000.0, math.log(2)]))
+
+@exercise.case("one value per image, also for a single one")
+def _(cross_entropy):
+    expect.tensor(cross_entropy(torch.zeros(4, 10), torch.tensor([0, 3, 5, 9])), shape=(4,))
+    expect.close(cross_entropy(torch.zeros(1, 10), torch.tensor([3])), torch.tensor([math.log(10)]))
+
+### BEGIN HIDDEN TESTS
+@exercise.case("other numbers of classes, float64", hint="Work for any number of classes, in the dtype of the logits.", hidden=True)
+def _(cross_entropy):
+    logits = 5 * torch.randn(31, 6, dtype=torch.float64)
+    y = torch.randint(0, 6, (31,))
+    expected = torch.nn.functional.cross_entropy(logits, y, reduction="none")
+    expect.tensor(cross_entropy(logits, y), like=expected)
+    expect.close(cross_entropy(logits, y), expected)
+### END HIDDEN TESTS
+
+exercise.score()
+
+# %% [markdown]
+# ## 3.3 The gradient with respect to the input
+#
+# Training follows $\nabla_\theta \mathcal L$, the gradient with respect to the weights. An attack asks autograd for another one: $\nabla_{\mathbf x} \mathcal L(f(\mathbf x), y)$, with the weights held fixed.
+#
+# ### Exercise 3.3: the input gradient · medium · 15 minutes · 3 points
+#
+# Return for every image of the batch the gradient of *its own* loss. There is a trap: the losses of a batch must be put together into one number before autograd takes its derivative. If you average them, each gradient is divided by the size of the batch, and an attack that steps along it would depend on how many other images happen to be in the batch. Which way of putting them together leaves every gradient as it is?
+#
+# The reference for the previous exercise is `losses.cross_entropy(logits, y)`, one value per image.
+#
+# <details><summary>Hint 1</summary>
+# Autograd keeps track of tensors with <code>requires_grad</code>. Make a copy of the images that has it: <code>x.clone().requires_grad_(True)</code>; then the caller's images stay as they are.
+# </details>
+# <details><summary>Hint 2</summary>
+# The gradient of a sum of losses, of which each depends on one image only, has in row $b$ just the gradient of loss $b$. <code>torch.autograd.grad(total, x)</code> returns a tuple with one entry per input.
+# </details>
+
+# %% solution="input_gradient"
+def input_gradient(model, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """The gradient of each image's cross-entropy with respect to that image.
+
+    model: returns logits (B, K). x: (B, ...) images. y: (B,) labels. Returns a tensor like x.
+    """
+    ### BEGIN SOLUTION
+    x = x.clone().requires_grad_(True)
+    loss = losses.cross_entropy(model(x), y)
+    return torch.autograd.grad(loss.sum(), x)[0]
+    ### END SOLUTION
+
+# %% test="input_gradient" points=3
+import torch
+from coursekit import attacks, checks, data
+from coursekit.checks import expect
+
+exercise = checks.Exercise("input_gradient", points=3)
+digits = data.load("mnist", "test")
+
+@exercise.case("a tensor like x, one gradient per image")
+def _(input_gradient):
+    gradient = input_gradient(checks.model("mnist_cnn"), digits.x[:4], digits.y[:4])
+    gradient = expect.tensor(gradient, like=digits.x[:4])
+    expect.that(bool(gradient.flatten(1).any(dim=1).all()), "a gradient that is zero everywhere", "a slope for each image",
+                "Does the loss depend on the copy of x whose gradient you ask for?")
+
+@exercise.case("a linear classifier, where the gradient is known: W^T (p - onehot(y))")
+def _(input_gradient):
+    weight = torch.tensor([[1.0, -2.0, 0.5], [0.0, 1.0, 3.0]])
+    x, y = torch.tensor([[0.2, 0.9, 0.4], [0.5, 0.1, 0.3]]), torch.tensor([0, 1])
+    probabilities = (x @ weight.T).softmax(dim=1)
+    expected = (probabilities - torch.eye(2)[y]) @ weight
+    linear = checks.network(("linear", weight, None), name="a linear classifier")
+    expect.close(input_gradient(linear, x, y), expected, mistakes={
+        "Each gradient is divided by the number of images: the losses were averaged. Which reduction does not do that?": expected / 2,
+        "The sign is wrong: this is the gradient of minus the loss.": -expected,
+        "Only the sign is left. Here the gradient itself is asked for; FGSM comes next.": expected.sign(),
+        "This is the gradient of the logit of y, not of the cross-entropy.": weight[y],
+    }, hint="Is it the gradient of the cross-entropy, at x, with respect to x?")
+
+@exercise.case("an image's gradient does not depend on the rest of the batch",
+               hint="Put the losses together so that no image's gradient is scaled by the others: a mean divides by B.")
+def _(input_gradient):
+    batch = input_gradient(checks.model("mnist_cnn"), digits.x[:5], digits.y[:5])
+    alone = input_gradient(checks.model("mnist_cnn"), digits.x[2:3], digits.y[2:3])
+    expect.tensor(alone, like=digits.x[2:3])
+    batch = expect.tensor(batch, like=digits.x[:5])
+    scale = alone.abs().max()
+    expect.close(batch[2:3] / scale, alone / scale, tolerance=1e-3)
+
+@exercise.case("model and images are left as they were")
+def _(input_gradient):
+    gradient = input_gradient(checks.model("mnist_cnn"), digits.x[:2], digits.y[:2])
+    expect.tensor(gradient, like=digits.x[:2])
+    expect.unchanged(input_gradient)
+
+### BEGIN HIDDEN TESTS
+@exercise.case("other shapes, other classes, float64", hint="Nothing about 28x28 images or ten classes may be written out.", hidden=True)
+def _(input_gradient):
+    net = checks.network(("flatten",), ("linear", torch.randn(7, 24, dtype=torch.float64), torch.randn(7, dtype=torch.float64)), ("tanh",),
+                         ("linear", torch.randn(4, 7, dtype=torch.float64), None))
+    x, y = torch.rand(3, 2, 3, 4, dtype=torch.float64), torch.tensor([3, 0, 2])
+    gradient = expect.tensor(input_gradient(net, x, y), like=x)
+    expect.close(gradient, attacks.input_gradient(net.build(), x, y))
+
+@exercise.case("the gradient of the right label, also where the model is wrong", hint="Use y, not the predicted class.", hidden=True)
+def _(input_gradient):
+    net = checks.network(("linear", torch.randn(5, 6), None))
+    x = torch.rand(8, 6)
+    for y in (torch.zeros(8, dtype=torch.int64), torch.full((8,), 4)):
+        expect.close(input_gradient(net, x, y), attacks.input_gradient(net.build(), x, y))
+### END HIDDEN TESTS
+
+exercise.score()
+
+# %% [markdown]
+# This is what the attacker sees: red pixels raise the loss when they get brighter, blue ones when they get darker. The gradient is not random speckle: it lives where strokes are, or where a stroke would make another digit.
+
+# %% demo="gradient-picture"
+plots.gradient(x[:5], attacks.input_gradient(model, x[:5], y[:5]))
+
+# %% [markdown]
+# ## 3.4 One step: FGSM
+#
+# The **fast gradient-sign method** takes one step, and of the gradient only its sign:
+#
+# $$\tilde{\mathbf x} = \Pi\Big(\mathbf x + \eta \cdot \operatorname{sign}\big(\nabla_{\mathbf x}\mathcal L(f(\mathbf x), y)\big)\Big).$$
+#
+# Why the sign? Close to $\mathbf x$ the loss is nearly linear, $\mathcal L(\mathbf x + \boldsymbol\delta) \approx \mathcal L(\mathbf x) + \mathbf g^\top \boldsymbol\delta$. The $L_\infty$ ball lets every pixel move by $\epsilon$ without asking what the others do. So each should use its whole allowance, in its own best direction: $\delta_i = \epsilon \operatorname{sign}(g_i)$.
+#
+# ### Exercise 3.4: FGSM · medium · 10 minutes · 4 points
+#
+# Write FGSM for the $L_\infty$ ball of radius $\epsilon$ with $\eta = \epsilon$. The result must be an image again: all pixels in $[0, 1]$. The reference for the gradient is `attacks.input_gradient(model, x, y)`.
+#
+# <details><summary>Hint</summary>
+# Gradient, sign, scale, add, clamp, in this order. The clamp keeps the pixels in $[0, 1]$: it belongs at the end, after the step.
+# </details>
+
+# %% solution="fgsm"
+def fgsm(model, x: torch.Tensor, y: torch.Tensor, eps: float) -> torch.Tensor:
+    """The fast gradient-sign method with one step of size eps, untargeted.
+
+    model: returns logits (B, K). x: (B, ...) images in [0, 1]. y: (B,) labels. eps: radius of the L-inf ball.
+    Returns the perturbed images, like x, with pixels in [0, 1].
+    """
+    ### BEGIN SOLUTION
+    gradient = attacks.input_gradient(model, x, y)
+    return (x + eps * gradient.sign()).clamp(0, 1)
+    ### END SOLUTION
+
+# %% test="fgsm" points=4
+import torch
+from coursekit import attacks, checks, data, losses
+from coursekit.checks import expect, symptoms
+
+exercise = checks.Exercise("fgsm", points=4)
+digits = data.load("mnist", "test")
+cnn = checks.model("mnist_cnn")
+
+@exercise.case("grey images: every pixel moves by eps, uphill")
+def _(fgsm):
+    weight = torch.tensor([[1.0, -2.0, 0.5, 3.0], [0.2, 1.0, -3.0, 0.5], [-1.0, 0.1, 0.3, -2.0]])
+    linear = checks.network(("linear", weight, None), name="a linear classifier")
+    x, y = torch.tensor([[0.4, 0.5, 0.6, 0.5], [0.6, 0.5, 0.4, 0.3]]), torch.tensor([0, 2])
+    gradient = attacks.input_gradient(linear.build(), x, y)
+    x_adv = expect.tensor(fgsm(linear, x, y, 0.1), like=x)
+    expect.close(x_adv, x + 0.1 * gradient.sign(), hint=symptoms.of_step(x_adv, x, gradient, 0.1))
+
+@exercise.case("real digits: stays an image, and within eps of x")
+def _(fgsm):
+    x, y = digits.x[:8], digits.y[:8]
+    x_adv = expect.tensor(fgsm(cnn, x, y, 0.1), like=x)
+    expect.that(not torch.equal(x_adv, x), "x itself", "a perturbed image", "Nothing was added to x.")
+    expect.inside(x_adv, x, 0.1)
+
+@exercise.case("real digits: the loss of every image rises",
+               hint="Is it the gradient of the loss of y, do you add, and is the clamp the last step?")
+def _(fgsm):
+    x, y = digits.x[:20], digits.y[:20]
+    x_adv = expect.tensor(fgsm(cnn, x, y, 0.1), like=x)
+    expect.inside(x_adv, x, 0.1)
+    network = cnn.build()
+    before, after = losses.cross_entropy(network(x), y), losses.cross_entropy(network(x_adv), y)
+    gradient = attacks.input_gradient(network, x, y)
+    expect.that(bool((after > before).all()), f"a loss that rises for {int((after > before).sum())} of 20 images", "all 20",
+                symptoms.of_step(x_adv, x, gradient, 0.1))
+    best = losses.cross_entropy(network((x + 0.1 * gradient.sign()).clamp(0, 1)), y).mean()
+    expect.that(bool(after.mean() > 0.9 * best), after.mean().item(), f"a mean loss near {best:.3g}",
+                symptoms.of_step(x_adv, x, gradient, 0.1))
+
+@exercise.case("the caller's images and model are left as they were")
+def _(fgsm):
+    x_adv = fgsm(cnn, digits.x[:2], digits.y[:2], 0.1)
+    expect.that(not torch.equal(expect.tensor(x_adv, like=digits.x[:2]), digits.x[:2]), "x itself", "a perturbed image",
+                "Nothing was added to x.")
+    expect.unchanged(fgsm)
+
+### BEGIN HIDDEN TESTS
+@exercise.case("one image, another shape, other classes and eps", hint="No shape, batch size or eps may be written out.", hidden=True)
+def _(fgsm):
+    net = checks.network(("flatten",), ("linear", torch.randn(7, 24), torch.randn(7)), ("tanh",), ("linear", torch.randn(3, 7), None))
+    x, y = torch.rand(1, 2, 3, 4), torch.tensor([1])
+    gradient = attacks.input_gradient(net.build(), x, y)
+    for eps in (0.03, 0.4):
+        x_adv = expect.tensor(fgsm(net, x, y, eps), like=x)
+        expect.close(x_adv, (x + eps * gradient.sign()).clamp(0, 1), hint=symptoms.of_step(x_adv, x, gradient, eps))
+
+@exercise.case("no NaN where the gradient is zero", hint="What does your code do with a gradient of exactly zero?", hidden=True)
+def _(fgsm):
+    dead = checks.network(("linear", torch.zeros(3, 4), None), name="a constant classifier")
+    x = torch.rand(2, 4)
+    x_adv = expect.tensor(fgsm(dead, x, torch.tensor([0, 1]), 0.2), like=x)
+    expect.inside(x_adv, x, 0.2)
+### END HIDDEN TESTS
+
+exercise.score()
+
+# %% [markdown]
+# ### Predict, then reveal
+#
+# The network is right on about 98 of 100 digits. **How many of 100 does it still get right after one FGSM step with ε = 0.1?** (A tenth of the way from black to white, in every pixel.)
+
+# %%
+my_guess = None  # replace None by a number from 0 to 100
+
+# %% demo="fgsm-result"
+def reference_fgsm(model, x, y, eps):
+    return attacks.fgsm(model, x, y, LpBall(eps, math.inf))
+
+x_fgsm = checks.yours("fgsm", reference_fgsm)(model, x, y, 0.1)
+still_right = (model(x_fgsm).argmax(dim=1) == y).float().mean().item()
+checks.reveal(my_guess, f"{100 * still_right:.0f} of 100", "One step, one gradient: as cheap as one step of training.")
+
+# %% demo="fgsm-picture"
+fooled = ((model(x).argmax(dim=1) == y) & (model(x_fgsm).argmax(dim=1) != y)).nonzero().flatten()
+index = int(fooled[0]) if len(fooled) else 0
+plots.perturbation(x[index], x_fgsm[index], model, test_digits.classes)
+
+# %% [markdown]
+# ## 3.5 When does FGSM need no projection?
+#
+# The slide says: for an $L_\infty$ ball, $\eta = \epsilon$ gives valid perturbations "with only a single step and without projection". That is a statement about the *shape of the ball*. A sign step moves all $d$ pixels by exactly $\eta$ (if no gradient is zero). How long is such a step in other norms?
+#
+# ### Exercise 3.5: the longest safe step · medium · 10 minutes · 2 points
+#
+# Let $\mathbf s \in \{-1, +1\}^d$ be the signs of a gradient. Return the largest $\eta$ for which $\mathbf x + \eta\,\mathbf s$ still lies in the $L_p$ ball of radius $\epsilon$ around $\mathbf x$ and needs no projection, for $p \in \{1, 2, \infty\}$. (Leave the image range $[0, 1]$ aside here.)
+#
+# <details><summary>Hint</summary>
+# Write down $\lVert \eta\, \mathbf s \rVert_p$ for the three norms: a largest entry, a root of a sum of squares, a sum. Then solve for $\eta$.
+# </details>
+
+# %% solution="longest_safe_step"
+def longest_safe_step(eps: float, p: float, d: int) -> float:
+    """The largest eta with ||eta * s||_p <= eps for s in {-1, +1}^d.
+
+    eps: radius, above 0. p: 1, 2 or math.inf. d: number of pixels. Returns a number.
+    """
+    ### BEGIN SOLUTION
+    return eps if p == math.inf else eps / d ** (1 / p)
+    ### END SOLUTION
+
+# %% test="longest_safe_step" points=2
+import math
+from coursekit import checks
+from coursekit.checks import expect
+
+exercise = checks.Exercise("longest_safe_step", points=2)
+
+@exercise.case("p = inf: the case of the slide")
+def _(longest_safe_step):
+    expect.close(longest_safe_step(0.1, math.inf, 784), 0.1, hint="In the largest entry of eta * s, how large is each?")
+
+@exercise.case("p = 2")
+def _(longest_safe_step):
+    expect.close(longest_safe_step(2.0, 2, 100), 0.2, mistakes={
+        "That is right for p = inf only. The L2 norm adds up the squares of all pixels.": 2.0,
+        "You multiply with the root of d: the more pixels move, the less each may.": 20.0,
+        "You divide by d. The squares are added up and then a root is taken.": 0.02,
+    }, hint="||eta s||_2 = sqrt(d * eta^2). Set it equal to eps.")
+
+@exercise.case("p = 1")
+def _(longest_safe_step):
+    expect.close(longest_safe_step(3.0, 1, 12), 0.25, mistakes={
+        "That is right for p = inf only. The L1 norm adds up all pixels.": 3.0,
+        "You divide by the root of d; that is the L2 norm.": 3.0 / math.sqrt(12),
+        "You multiply with d: the more pixels move, the less each may.": 36.0,
+    }, hint="||eta s||_1 = d * eta. Set it equal to eps.")
+
+### BEGIN HIDDEN TESTS
+@exercise.case("other radii and dimensions", hint="No radius and no number of pixels may be written out.", hidden=True)
+def _(longest_safe_step):
+    for eps, d in ((0.3, 1), (1.7, 3072), (0.02, 5)):
+        for p in (1, 2, math.inf):
+            expect.close(longest_safe_step(eps, p, d), eps / d ** (1 / p), tolerance=1e-6)
+### END HIDDEN TESTS
+
+exercise.score()
+
+# %% [markdown]
+# Put numbers in: for a digit with $d = 784$ and an $L_2$ ball of radius 2, the longest safe sign step is $2/28 \approx 0.07$. And a sign step is not even a good step for the $L_2$ ball: it spends the same on a pixel that matters and on one that does not. Each norm has its own steepest direction; `LpBall(eps, p).steepest(gradient)` knows them, and assignment 02 derives them.
+#
+# One more thing is hidden in the slide's "without projection": the **image range**. A black pixel cannot get darker. FGSM on images still clamps to $[0, 1]$, as you did in 3.4, and that is a projection, too: onto the cube of all images.
+
+# %% [markdown]
+# ## 3.6 The projection
+#
+# With more than one step the iterate may leave $\mathcal P(\mathbf x)$, and must be brought back to the *nearest* point of the set:
+#
+# $$\Pi(\tilde{\mathbf x}) = \underset{\mathbf z \in \mathcal P(\mathbf x)}{\arg\min}\; \lVert \mathbf z - \tilde{\mathbf x} \rVert_2, \qquad \mathcal P(\mathbf x) = \{\mathbf z \in [0,1]^d : \lVert \mathbf z - \mathbf x\rVert_\infty \le \epsilon\}.$$
+#
+# (The slide writes $<$. A nearest point exists only if the surface belongs to the set, so code uses $\le$.)
+#
+# ### Exercise 3.6: project · easy · 10 minutes · 3 points
+#
+# The set is a box: for each pixel an interval. So the nearest point is found pixel by pixel.
+#
+# <details><summary>Hint</summary>
+# Which interval may pixel $i$ lie in, given $x_i$, $\epsilon$ and the image range? <code>clamp</code> takes tensors as bounds, too, as do <code>torch.minimum</code> and <code>torch.maximum</code>.
+# </details>
+
+# %% solution="project"
+def project(x_tilde: torch.Tensor, x: torch.Tensor, eps: float) -> torch.Tensor:
+    """The nearest point to x_tilde in the L-inf ball of radius eps around x, within the image range [0, 1].
+
+    x_tilde: (B, ...) any values. x: (B, ...) images in [0, 1]. Returns a tensor like x.
+    """
+    ### BEGIN SOLUTION
+    return x_tilde.clamp(x - eps, x + eps).clamp(0, 1)
+    ### END SOLUTION
+
+# %% test="project" points=3
+import torch
+from coursekit import checks
+from coursekit.checks import expect
+
+exercise = checks.Exercise("project", points=3)
+
+@exercise.case("a point of the set stays where it is")
+def _(project):
+    x = torch.tensor([[0.5, 0.3, 0.0, 1.0], [0.9, 0.1, 0.2, 0.4]])
+    x_tilde = x + torch.tensor([[0.05, -0.1, 0.02, -0.07], [0.0, 0.03, -0.2, 0.11]])
+    projected = expect.tensor(project(x_tilde, x, 0.2), like=x)
+    expect.close(projected, x_tilde, mistakes={
+        "You push points onto the surface of the ball. The nearest point to one that is inside already is itself.":
+            (x + 0.2 * (x_tilde - x).sign()).clamp(0, 1),
+        "This is x. The projection moves x_tilde, and no further than needed.": x,
+    }, hint="The nearest point of a set to one of its own points is that point.")
+
+@exercise.case("a pixel outside comes back to the edge of its interval, the others stay")
+def _(project):
+    x = torch.full((1, 4), 0.5)
+    x_tilde = torch.tensor([[0.9, 0.55, 0.2, 0.5]])
+    shrunk = x + (x_tilde - x) * 0.1 / 0.4
+    expect.close(project(x_tilde, x, 0.1), torch.tensor([[0.6, 0.55, 0.4, 0.5]]), mistakes={
+        "You shrink the whole perturbation until it fits. Look at each pixel alone: those that fit need not move.": shrunk,
+        "Nothing was brought back into the ball around x.": x_tilde,
+        "You return the perturbation. Add it to x.": torch.tensor([[0.1, 0.05, -0.1, 0.0]]),
+    }, hint="Each pixel has the interval [x - eps, x + eps].")
+
+@exercise.case("the image range counts as well")
+def _(project):
+    x = torch.tensor([[0.05, 0.95, 0.0, 1.0]])
+    x_tilde = torch.tensor([[-0.5, 1.5, -0.02, 1.3]])
+    expect.close(project(x_tilde, x, 0.2), torch.tensor([[0.0, 1.0, 0.0, 1.0]]), mistakes={
+        "Pixels leave [0, 1]: such a point lies in the ball, but is no image.": torch.tensor([[-0.15, 1.15, -0.02, 1.2]]),
+    }, hint="Each pixel must lie in [x - eps, x + eps] and in [0, 1].")
+
+@exercise.case("x and x_tilde are left as they were")
+def _(project):
+    x, x_tilde = torch.full((2, 3), 0.5), torch.tensor([[0.9, 0.5, -0.3], [0.4, 2.0, 0.6]])
+    expect.close(project(x_tilde, x, 0.1), torch.tensor([[0.6, 0.5, 0.4], [0.4, 0.6, 0.6]]))
+    expect.unchanged(project)
+
+### BEGIN HIDDEN TESTS
+@exercise.case("random points of other shapes, float64", hint="Both intervals, pixel by pixel, for any shape.", hidden=True)
+def _(project):
+    for shape, eps in (((1, 3, 5, 5), 0.3), ((6, 2), 0.01)):
+        x = torch.rand(shape, dtype=torch.float64)
+        x_tilde = x + 0.5 * torch.randn(shape, dtype=torch.float64)
+        nearest = torch.minimum(torch.maximum(x_tilde, (x - eps).clamp_min(0)), (x + eps).clamp_max(1))
+        expect.tensor(project(x_tilde, x, eps), like=x)
+        expect.close(project(x_tilde, x, eps), nearest)
+### END HIDDEN TESTS
+
+exercise.score()
+
+# %% [markdown]
+# ## 3.7 Many steps: projected gradient descent
+#
+# FGSM trusts the gradient at $\mathbf x$ for the whole way to the edge of the ball. But the loss of a network is curved. **Projected gradient descent** takes many small steps, asks for a fresh gradient after each, and returns to the set whenever it has left it:
+#
+# $$\mathbf x_{t+1} = \Pi\big(\mathbf x_t + \eta_t \nabla_{\mathbf x}\mathcal L(f(\mathbf x_t), y)\big), \qquad \mathbf x_0 = \mathbf x.$$
+#
+# It is training turned round: the data is updated, not the weights; up, not down. In the $L_\infty$ ball one takes, as FGSM does, the sign of the gradient, so that the step size $\eta$ says directly how far each pixel moves:
+#
+# $$\mathbf x_{t+1} = \Pi\big(\mathbf x_t + \eta \operatorname{sign}(\nabla_{\mathbf x}\mathcal L(f(\mathbf x_t), y))\big).$$
+#
+# Play with it before you write it. The plane below holds two classes of points in two dimensions, a small network's decision regions, one point with its ball, and the path of the attack. Try: few large steps against many small ones; $\eta$ larger than $\epsilon$; the three norms.
+
+# %% demo="explorer"
+widgets.ball_explorer()
+
+# %% [markdown]
+# <details><summary>Three things worth seeing in the picture</summary>
+#
+# 1. With a step size above ε the path jumps from edge to edge of the ball: the projection does most of the work.
+# 2. If steps × step size is less than ε, the attack cannot even reach the edge of its ball. A weak attack looks like a robust model.
+# 3. There are points where the ball crosses the boundary and the attack still ends elsewhere: the loss is not concave, so a maximum along the path need not be the largest.
+# </details>
+#
+# ### Exercise 3.7: PGD · hard · 20 minutes · 5 points
+#
+# Write PGD in the $L_\infty$ ball with the image range: `steps` sign steps of size `step_size`, starting **at x**, each followed by the projection; return the last iterate. References: `attacks.input_gradient(model, x, y)` for the gradient and `LpBall(eps, math.inf).project(x_tilde, x)` for the projection.
+#
+# <details><summary>Hint 1</summary>
+# Two points take part, and they have different jobs. The iterate moves; the centre of the ball does not. At which of them is the gradient taken? Around which do you project?
+# </details>
+# <details><summary>Hint 2</summary>
+# If you call <code>backward()</code> yourself, remember that it <em>adds</em> to <code>.grad</code>. <code>torch.autograd.grad</code> gives a fresh gradient each time.
+# </details>
+
+# %% solution="pgd"
+def pgd(model, x: torch.Tensor, y: torch.Tensor, eps: float, steps: int, step_size: float) -> torch.Tensor:
+    """Projected gradient descent in the L-inf ball of radius eps, untargeted, from x.
+
+    model: returns logits (B, K). x: (B, ...) images in [0, 1]. y: (B,) labels. eps: radius. steps: how many, 0 or
+    more. step_size: how far each pixel moves in one step. Returns the last iterate, like x, inside the ball and [0, 1].
+    """
+    ### BEGIN SOLUTION
+    ball = LpBall(eps, math.inf)
+    x_t = x
+    for _ in range(steps):
+        x_t = ball.project(x_t + step_size * attacks.input_gradient(model, x_t, y).sign(), x)
+    return x_t
+    ### END SOLUTION
+
+# %% test="pgd" points=5
+import torch
+from coursekit import attacks, checks, data, losses
+from coursekit.checks import expect, symptoms
+
+exercise = checks.Exercise("pgd", points=5)
+digits = data.load("mnist", "test")
+cnn = checks.model("mnist_cnn")
+
+@exercise.case("one step of size eps is FGSM")
+def _(pgd):
+    weight = torch.tensor([[1.0, -2.0, 0.5, 3.0], [0.2, 1.0, -3.0, 0.5]])
+    linear = checks.network(("linear", weight, None), name="a linear classifier")
+    x, y = torch.tensor([[0.4, 0.5, 0.6, 0.5], [0.6, 0.05, 0.4, 0.95]]), torch.tensor([0, 1])
+    gradient = attacks.input_gradient(linear.build(), x, y)
+    x_adv = expect.tensor(pgd(linear, x, y, 0.1, 1, 0.1), like=x)
+    expect.close(x_adv, (x + 0.1 * gradient.sign()).clamp(0, 1), hint=symptoms.of_step(x_adv, x, gradient, 0.1))
+
+@exercise.case("many steps stay an image, and within eps of x")
+def _(pgd):
+    x, y = digits.x[:6], digits.y[:6]
+    x_adv = expect.tensor(pgd(cnn, x, y, 0.1, 8, 0.03), like=x)
+    expect.that(not torch.equal(x_adv, x), "x itself", "a perturbed image", "Nothing was added to x.")
+    expect.inside(x_adv, x, 0.1, hint="Project after every step, onto the ball around x (not around the last iterate), "
+                                      "and into [0, 1].")
+
+@exercise.case("small steps go as far as they should: 3 steps of 0.01")
+def _(pgd):
+    weight = torch.tensor([[1.0, -2.0, 0.5, 3.0], [0.2, 1.0, -3.0, 0.5]])
+    linear = checks.network(("linear", weight, None), name="a linear classifier")
+    x, y = torch.full((1, 4), 0.5), torch.tensor([0])
+    gradient = attacks.input_gradient(linear.build(), x, y)
+    x_adv = expect.tensor(pgd(linear, x, y, 0.1, 3, 0.01), like=x)
+    expect.close(x_adv, x + 0.03 * gradient.sign(), mistakes={
+        "Only one step was taken. Does each step start where the last one ended?": x + 0.01 * gradient.sign(),
+        "You step by eps. The size of a step is step_size.": x + 0.1 * gradient.sign(),
+        "One step too many.": x + 0.04 * gradient.sign(),
+        "One step too few.": x + 0.02 * gradient.sign(),
+    }, hint=symptoms.of_step(x_adv, x, gradient, 0.03))
+
+@exercise.case("finds a peak of the loss inside the ball")
+def _(pgd):
+    # One pixel u; the loss of class 1 is highest at u = 0.6 and falls on both sides.
+    peak = checks.network(("linear", torch.tensor([[1.0], [-1.0]]), torch.tensor([-0.6, 0.6])), ("relu",),
+                          ("linear", torch.tensor([[0.0, 0.0], [5.0, 5.0]]), None), name="a loss with its peak at 0.6")
+    x = torch.tensor([[0.5], [0.75]])
+    x_adv = expect.tensor(pgd(peak, x, torch.tensor([1, 1]), 0.3, 33, 0.011), like=x)
+    furthest = float((x_adv - 0.6).abs().max())
+    expect.that(furthest < 0.0115, f"pixels at {x_adv[0].item():.3f} and {x_adv[1].item():.3f}", "both at the peak, 0.600 give or take a step",
+                "Is the gradient fresh in every step: taken at the current iterate, and not added up with earlier ones?")
+
+@exercise.case("on real digits the loss rises above that of FGSM")
+def _(pgd):
+    x, y = digits.x[:20], digits.y[:20]
+    network = cnn.build()
+    x_adv = expect.tensor(pgd(cnn, x, y, 0.1, 10, 0.025), like=x)
+    expect.inside(x_adv, x, 0.1)
+    gradient = attacks.input_gradient(network, x, y)
+    one_step = losses.cross_entropy(network((x + 0.1 * gradient.sign()).clamp(0, 1)), y).mean().item()
+    many_steps = losses.cross_entropy(network(x_adv), y).mean().item()
+    expect.that(many_steps > one_step, f"a mean loss of {many_steps:.3g}", f"more than FGSM's {one_step:.3g}",
+                symptoms.of_step(x_adv, x, gradient, 0.1) or "Do the steps follow the gradient at the current iterate, upwards?")
+
+@exercise.case("the caller's images and model are left as they were")
+def _(pgd):
+    x_adv = pgd(cnn, digits.x[:2], digits.y[:2], 0.1, 2, 0.05)
+    expect.that(not torch.equal(expect.tensor(x_adv, like=digits.x[:2]), digits.x[:2]), "x itself", "a perturbed image")
+    expect.unchanged(pgd)
+
+### BEGIN HIDDEN TESTS
+@exercise.case("a curved loss, other shapes and classes, step by step", hidden=True,
+               hint="Gradient at the iterate, sign, step, projection onto the ball around x, in every step; start at x, return the last.")
+def _(pgd):
+    net = checks.network(("flatten",), ("linear", 2 * torch.randn(9, 12), torch.randn(9)), ("tanh",), ("linear", 2 * torch.randn(4, 9), None))
+    network, x, y = net.build(), torch.rand(3, 3, 2, 2), torch.tensor([1, 3, 0])
+    for eps, steps, step_size in ((0.2, 4, 0.08), (0.05, 3, 0.2)):
+        x_t = x
+        for _ in range(steps):
+            x_t = x_t + step_size * attacks.input_gradient(network, x_t, y).sign()
+            x_t = torch.minimum(torch.maximum(x_t, (x - eps).clamp_min(0)), (x + eps).clamp_max(1))
+        expect.inside(pgd(net, x, y, eps, steps, step_size), x, eps)
+        expect.close(pgd(net, x, y, eps, steps, step_size), x_t)
+
+@exercise.case("no step at all, and a gradient of zero", hidden=True, hint="With 0 steps the result is x; a zero gradient must not give NaN.")
+def _(pgd):
+    dead = checks.network(("linear", torch.zeros(3, 4), None), name="a constant classifier")
+    x, y = torch.rand(2, 4), torch.tensor([0, 1])
+    expect.close(pgd(dead, x, y, 0.2, 0, 0.1), x)
+    expect.inside(pgd(dead, x, y, 0.2, 3, 0.1), x, 0.2)
+### END HIDDEN TESTS
+
+exercise.score()
+
+# %% [markdown]
+# Watch it at work. Move the slider through the steps of the attack: the image hardly changes, the loss climbs, and the probabilities change hands.
+
+# %% demo="scrubber"
+widgets.step_scrubber(model, x[4:5], y[4:5], LpBall(0.15, math.inf), steps=20)
+
+# %% [markdown]
+# ## 3.8 Targeted: "and make it a 3"
+#
+# An untargeted attack wants any wrong class. A **targeted** one wants a certain class $t$, the speed limit sign of the slides. So it does not run away from $y$; it walks towards $t$, *down* the loss of the class that it wants:
+#
+# $$\mathbf x_{k+1} = \Pi\big(\mathbf x_k - \eta \operatorname{sign}(\nabla_{\mathbf x}\mathcal L(f(\mathbf x_k), t))\big).$$
+#
+# ### Exercise 3.8: targeted PGD · medium · 10 minutes · 3 points
+#
+# Two things change against PGD, and it is easy to change only one of them.
+
+# %% solution="targeted_pgd"
+def targeted_pgd(model, x: torch.Tensor, target: torch.Tensor, eps: float, steps: int, step_size: float) -> torch.Tensor:
+    """PGD in the L-inf ball of radius eps towards the classes `target`, from x.
+
+    model: returns logits (B, K). x: (B, ...) images in [0, 1]. target: (B,) the classes wanted.
+    Returns the last iterate, like x, inside the ball and [0, 1].
+    """
+    ### BEGIN SOLUTION
+    ball = LpBall(eps, math.inf)
+    x_t = x
+    for _ in range(steps):
+        x_t = ball.project(x_t - step_size * attacks.input_gradient(model, x_t, target).sign(), x)
+    return x_t
+    ### END SOLUTION
+
+# %% test="targeted_pgd" points=3
+import torch
+from coursekit import attacks, checks, data, losses
+from coursekit.checks import expect, symptoms
+
+exercise = checks.Exercise("targeted_pgd", points=3)
+digits = data.load("mnist", "test")
+cnn = checks.model("mnist_cnn")
+
+@exercise.case("a linear classifier: straight to the point of the ball where the target is most probable")
+def _(targeted_pgd):
+    weight = torch.tensor([[1.0, -2.0, 0.5, 3.0], [0.2, 1.0, -3.0, 0.5]])
+    linear = checks.network(("linear", weight, None), name="a linear classifier")
+    x, target = torch.tensor([[0.4, 0.5, 0.6, 0.5], [0.6, 0.05, 0.4, 0.95]]), torch.tensor([1, 0])
+    gradient = attacks.input_gradient(linear.build(), x, target)
+    away = (x + 0.1 * gradient.sign()).clamp(0, 1)
+    expect.close(targeted_pgd(linear, x, target, 0.1, 5, 0.04), (x - 0.1 * gradient.sign()).clamp(0, 1), mistakes={
+        "You walk away from the target: its loss must fall, so the step goes against the gradient.": away,
+        "Nothing was added to x.": x,
+    }, hint="Step down the loss of the target, then project onto the ball around x.")
+
+@exercise.case("real digits: inside the ball, and the target becomes the prediction of most")
+def _(targeted_pgd):
+    x, target = digits.x[:20], (digits.y[:20] + 3) % 10
+    x_adv = expect.tensor(targeted_pgd(cnn, x, target, 0.2, 20, 0.02), like=x)
+    expect.inside(x_adv, x, 0.2)
+    network = cnn.build()
+    hit = (network(x_adv).argmax(dim=1) == target).float().mean().item()
+    before = losses.cross_entropy(network(x), target).mean().item()
+    after = losses.cross_entropy(network(x_adv), target).mean().item()
+    if after > before:
+        hint = "The loss of the target rises. Which way must the step go if the target is wanted?"
+    else:
+        hint = "Is the gradient that of the target's loss, taken at the current iterate?"
+    expect.that(hit > 0.5, f"the target is predicted for {hit:.0%}", "more than half of the 20 digits", hint)
+
+@exercise.case("an image that is of the target class already only becomes surer",
+               hint="Step down the loss of the target, whatever the image shows.")
+def _(targeted_pgd):
+    x, y = digits.x[:10], digits.y[:10]
+    network = cnn.build()
+    x_adv = expect.tensor(targeted_pgd(cnn, x, y, 0.05, 5, 0.02), like=x)
+    expect.that(not torch.equal(x_adv, x), "x itself", "a perturbed image", "Nothing was added to x.")
+    before, after = losses.cross_entropy(network(x), y).mean(), losses.cross_entropy(network(x_adv), y).mean()
+    expect.that(bool(after < before), f"a mean loss of {after.item():.3g}", f"less than the {before.item():.3g} of the clean images")
+
+### BEGIN HIDDEN TESTS
+@exercise.case("a curved loss, other shapes and classes", hidden=True, hint="Every step: gradient of the target's loss at the iterate, down, project.")
+def _(targeted_pgd):
+    net = checks.network(("flatten",), ("linear", 2 * torch.randn(9, 12), torch.randn(9)), ("tanh",), ("linear", 2 * torch.randn(4, 9), None))
+    network, x, target = net.build(), torch.rand(3, 3, 2, 2), torch.tensor([1, 3, 0])
+    x_t = x
+    for _ in range(4):
+        x_t = x_t - 0.08 * attacks.input_gradient(network, x_t, target).sign()
+        x_t = torch.minimum(torch.maximum(x_t, (x - 0.2).clamp_min(0)), (x + 0.2).clamp_max(1))
+    expect.inside(targeted_pgd(net, x, target, 0.2, 4, 0.08), x, 0.2)
+    expect.close(targeted_pgd(net, x, target, 0.2, 4, 0.08), x_t)
+### END HIDDEN TESTS
+
+exercise.score()
+
+# %% demo="all-targets"
+# One digit, dressed up as each of the ten classes.
+def reference_targeted(model, x, target, eps, steps, step_size):
+    return attacks.pgd(model, x, x.new_zeros(len(x), dtype=torch.int64), LpBall(eps, math.inf), steps=steps, step_size=step_size,
+                       random_start=False, target=target, early_stop=False)
+
+targets = torch.arange(10)
+dressed_up = checks.yours("targeted_pgd", reference_targeted)(model, x[3:4].repeat(10, 1, 1, 1), targets, 0.25, 30, 0.02)
+plots.images(dressed_up, titles=[f"target {t}\nf says {k}" for t, k in zip(targets.tolist(), model(dressed_up).argmax(dim=1).tolist())])
+
+# %% [markdown]
+# ## 3.9 Random starts and restarts
+#
+# Every start leads up *one* hill. The maximum that is found from $\mathbf x$ itself need not be the highest in the ball, so one starts several times at random points of $\mathcal P(\mathbf x)$, and keeps for each image the worst result. It takes two small functions.
+#
+# ### Exercise 3.9a: a random start · easy · 10 minutes · 2 points
+#
+# Draw, for every pixel of every image, a shift uniformly from $[-\epsilon, \epsilon]$, add it, and stay in the image range. The seed makes the draw repeatable.
+#
+# <details><summary>Hint</summary>
+# <code>generator = torch.Generator().manual_seed(seed)</code>, then <code>torch.rand(x.shape, generator=generator)</code> is uniform in [0, 1). Which shift and scale make it uniform in [-eps, eps]?
+# </details>
+
+# %% solution="random_start"
+def random_start(x: torch.Tensor, eps: float, seed: int) -> torch.Tensor:
+    """x plus uniform noise from [-eps, eps], drawn for each pixel of each image, clamped to [0, 1].
+
+    x: (B, ...) images in [0, 1]. seed: the same seed gives the same points. Returns a tensor like x.
+    """
+    ### BEGIN SOLUTION
+    generator = torch.Generator().manual_seed(seed)
+    noise = 2 * torch.rand(x.shape, generator=generator, dtype=x.dtype) - 1
+    return (x + eps * noise).clamp(0, 1)
+    ### END SOLUTION
+
+# %% test="random_start" points=2
+import torch
+from coursekit import checks
+from coursekit.checks import expect
+
+exercise = checks.Exercise("random_start", points=2)
+grey = torch.full((8, 1, 20, 20), 0.5)
+
+@exercise.case("fills the ball evenly: uniform in [-eps, eps]")
+def _(random_start):
+    shift = expect.tensor(random_start(grey, 0.2, 0), like=grey) - grey
+    expect.inside(grey + shift, grey, 0.2, hint="Uniform noise has hard edges: no pixel moves by more than eps.")
+    mean, share = shift.mean().item(), (shift.abs() < 0.1).float().mean().item()
+    expect.that(shift.abs().max().item() > 0, "x itself", "noise around x")
+    expect.that(shift.min().item() < -0.15 and shift.max().item() > 0.15,
+                f"shifts from {shift.min().item():.3g} to {shift.max().item():.3g}", "shifts from -0.2 to 0.2",
+                "torch.rand lies in [0, 1): move and scale it so that it covers [-eps, eps].")
+    expect.that(abs(mean) < 0.02, f"a mean shift of {mean:.3g}", "a mean near 0", "As many pixels up as down.")
+    expect.that(0.4 < share < 0.6, f"{share:.0%} of the shifts in the inner half", "about half of them",
+                "Every shift in [-eps, eps] is equally likely: uniform, neither normal nor just a sign.")
+
+@exercise.case("another draw for each pixel and each image")
+def _(random_start):
+    shift = expect.tensor(random_start(grey, 0.2, 1), like=grey) - grey
+    expect.that(not torch.equal(shift[0], shift[1]), "the same noise for every image", "noise of its own for each",
+                "Draw a tensor of the full shape of x.")
+    expect.that(len(shift[0].unique()) > 100, f"{len(shift[0].unique())} different shifts in an image of 400 pixels",
+                "a shift of its own for each pixel", "Draw a tensor of the full shape of x.")
+
+@exercise.case("the same seed gives the same points, another seed others")
+def _(random_start):
+    one = expect.tensor(random_start(grey, 0.2, 5), like=grey)
+    expect.that(torch.equal(one, random_start(grey, 0.2, 5)), "two different draws with one seed", "the same draw",
+                "Make a generator from the seed in every call and hand it to torch.rand.")
+    expect.that(not torch.equal(one, random_start(grey, 0.2, 6)), "the same draw with two seeds", "different draws",
+                "The seed must reach the generator that is drawn from.")
+
+@exercise.case("on real images the pixels stay in [0, 1]")
+def _(random_start):
+    black_and_white = (torch.arange(32).reshape(2, 1, 4, 4) % 2).float()
+    start = expect.tensor(random_start(black_and_white, 0.3, 2), like=black_and_white)
+    expect.inside(start, black_and_white, 0.3)
+    expect.that(not torch.equal(start, black_and_white), "x itself", "noise around x")
+
+### BEGIN HIDDEN TESTS
+@exercise.case("other shapes and radii", hint="No shape and no eps may be written out.", hidden=True)
+def _(random_start):
+    x = torch.full((500, 3), 0.5)
+    for eps in (0.01, 0.5):
+        shift = expect.tensor(random_start(x, eps, 3), like=x) - x
+        expect.that(shift.abs().max().item() <= eps + 1e-6 and shift.min().item() < -0.9 * eps and shift.max().item() > 0.9 * eps,
+                    f"shifts from {shift.min().item():.3g} to {shift.max().item():.3g}", f"shifts from {-eps} to {eps}")
+### END HIDDEN TESTS
+
+exercise.score()
+
+# %% [markdown]
+# ### Exercise 3.9b: keep the worst of several runs · medium · 15 minutes · 2 points
+#
+# Say the attack was run $R$ times, with $R$ random starts. For **each image** keep the result with the highest cross-entropy: run 2 may be best for one image and run 5 for the next. The reference for the loss is `losses.cross_entropy(logits, y)`.
+#
+# <details><summary>Hint</summary>
+# Either keep the best so far and its loss, and replace with <code>torch.where</code> where a run does better; or stack the losses to <code>(R, B)</code>, take <code>argmax(dim=0)</code>, and index with <code>candidates[best, torch.arange(B)]</code>.
+# </details>
+
+# %% solution="keep_worst"
+def keep_worst(model, candidates: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """For each image the candidate with the highest cross-entropy.
+
+    model: returns logits (B, K). candidates: (R, B, ...) results of R runs of an attack on the same B images.
+    y: (B,) labels. Returns (B, ...).
+    """
+    ### BEGIN SOLUTION
+    loss = torch.stack([losses.cross_entropy(model(x_adv), y) for x_adv in candidates])
+    return candidates[loss.argmax(dim=0), torch.arange(len(y))]
+    ### END SOLUTION
+
+# %% test="keep_worst" points=2
+import torch
+from coursekit import checks
+from coursekit.checks import expect
+
+exercise = checks.Exercise("keep_worst", points=2)
+# Logits (u, v) of an image with two pixels u, v: the loss of class 0 is highest where v - u is largest.
+two_pixels = checks.network(("linear", torch.eye(2), None), name="logits = pixels")
+
+@exercise.case("another run may be worst for each image")
+def _(keep_worst):
+    candidates = torch.tensor([[[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]],
+                               [[0.1, 0.7], [0.3, 0.6], [0.9, 0.2]],
+                               [[0.4, 0.5], [0.6, 0.5], [0.3, 0.6]]])
+    y = torch.tensor([0, 0, 0])
+    worst = torch.stack([candidates[1, 0], candidates[0, 1], candidates[2, 2]])
+    expect.close(keep_worst(two_pixels, candidates, y), worst, mistakes={
+        "You keep one run for the whole batch. Each image has a worst run of its own.": candidates[0],
+        "You keep one run for the whole batch: each image has a worst run of its own.": candidates[1],
+        "You keep one run for the whole batch; each image has a worst run of its own.": candidates[2],
+        "You keep the lowest loss. The attacker wants the highest.": torch.stack([candidates[0, 0], candidates[2, 1], candidates[1, 2]]),
+    }, hint="For each column b of the batch: which of the R candidates has the highest loss?")
+
+@exercise.case("the label counts", hint="Highest loss of the class in y, which differs from image to image.")
+def _(keep_worst):
+    candidates = torch.tensor([[[0.9, 0.1], [0.9, 0.1]], [[0.1, 0.9], [0.1, 0.9]]])
+    expect.close(keep_worst(two_pixels, candidates, torch.tensor([0, 1])), torch.tensor([[0.1, 0.9], [0.9, 0.1]]))
+
+@exercise.case("a single run, a single image")
+def _(keep_worst):
+    candidates = torch.rand(1, 1, 2)
+    expect.close(keep_worst(two_pixels, candidates, torch.tensor([1])), candidates[0])
+
+### BEGIN HIDDEN TESTS
+@exercise.case("images of other shapes, more runs than images", hint="The runs are the first dimension, the images the second.", hidden=True)
+def _(keep_worst):
+    net = checks.network(("flatten",), ("linear", torch.randn(5, 12), None))
+    candidates, y = torch.rand(7, 4, 3, 2, 2), torch.tensor([4, 0, 2, 2])
+    network = net.build()
+    loss = torch.stack([torch.nn.functional.cross_entropy(network(x), y, reduction="none") for x in candidates])
+    expect.close(keep_worst(net, candidates, y), torch.stack([candidates[int(r), b] for b, r in enumerate(loss.argmax(dim=0))]))
+### END HIDDEN TESTS
+
+exercise.score()
+
+# %% [markdown]
+# How much do restarts gain? Here is an attack's own record: accuracy over the steps, and after 1, 2, ... restarts. If the curve still falls at the right end, the attack had not finished, and its robust accuracy was too good to be true.
+
+# %% demo="diagnostics"
+plots.diagnostics(model, x[:100], y[:100], LpBall(0.08, math.inf), steps=20, restarts=5)
+
+# %% [markdown]
+# ## 3.10 Robust accuracy
+#
+# The number that everyone quotes: the share of test images that are classified rightly **and** stay right under attack. An image that was wrong to begin with is not robust, even if the attack happens to make it right.
+#
+# ### Exercise 3.10: robust accuracy · easy · 10 minutes · 2 points
+
+# %% solution="robust_accuracy"
+def robust_accuracy(model, x: torch.Tensor, x_adv: torch.Tensor, y: torch.Tensor) -> float:
+    """The share of images that the model classifies rightly both clean and attacked.
+
+    model: returns logits (B, K). x, x_adv: (B, ...) images and what an attack made of them. y: (B,) labels.
+    Returns a number from 0 to 1.
+    """
+    ### BEGIN SOLUTION
+    right = (model(x).argmax(dim=1) == y) & (model(x_adv).argmax(dim=1) == y)
+    return right.float().mean().item()
+    ### END SOLUTION
+
+# %% test="robust_accuracy" points=2
+import torch
+from coursekit import checks, data
+from coursekit.checks import expect
+
+exercise = checks.Exercise("robust_accuracy", points=2)
+two_pixels = checks.network(("linear", torch.eye(2), None), name="logits = pixels")
+zero, one = [0.9, 0.1], [0.1, 0.9]  # predicted as 0 and as 1
+
+@exercise.case("right before and after")
+def _(robust_accuracy):
+    x, x_adv = torch.tensor([zero, zero, one, one, one]), torch.tensor([zero, one, one, one, zero])
+    expect.close(robust_accuracy(two_pixels, x, x_adv, torch.tensor([0, 0, 1, 1, 1])), 0.6, mistakes={
+        "This is the share that was fooled. Robust are the others.": 0.4,
+        "This is the clean accuracy: the attacked images count as well.": 1.0,
+        "This is a number of images; divide by the size of the batch.": 3.0,
+        "This is in per cent; a share lies between 0 and 1.": 60.0,
+    }, hint="Three of the five images are right on x and on x_adv.")
+
+@exercise.case("wrong before, right after: not robust")
+def _(robust_accuracy):
+    x, x_adv = torch.tensor([one, zero, one, zero]), torch.tensor([zero, zero, zero, one])
+    expect.close(robust_accuracy(two_pixels, x, x_adv, torch.tensor([0, 0, 0, 0])), 0.25, mistakes={
+        "You count images that are right under attack but were wrong before. Those are not robust.": 0.75,
+        "You leave the images that were wrong before out of the count. They stay in it, as not robust.": 0.5,
+    }, hint="Both conditions, for each image; divided by all images.")
+
+@exercise.case("real digits, untouched: the clean accuracy", hint="If nothing was changed, it is the ordinary accuracy.")
+def _(robust_accuracy):
+    digits = data.load("mnist", "test")
+    cnn = checks.model("mnist_cnn")
+    clean = (cnn.build()(digits.x[:100]).argmax(dim=1) == digits.y[:100]).float().mean().item()
+    expect.close(robust_accuracy(cnn, digits.x[:100], digits.x[:100], digits.y[:100]), clean)
+
+### BEGIN HIDDEN TESTS
+@exercise.case("ten classes, many images", hint="An image counts if it is right on x and on x_adv.", hidden=True)
+def _(robust_accuracy):
+    net = checks.network(("linear", torch.randn(10, 6), None))
+    network, x, x_adv = net.build(), torch.rand(60, 6), torch.rand(60, 6)
+    y = torch.where(torch.rand(60) < 0.7, network(x).argmax(dim=1), torch.randint(0, 10, (60,)))
+    right = (network(x).argmax(dim=1) == y) & (network(x_adv).argmax(dim=1) == y)
+    expect.close(robust_accuracy(net, x, x_adv, y), right.float().mean().item())
+### END HIDDEN TESTS
+
+exercise.score()
+
+# %% [markdown]
+# One number at one ε says little; a **curve** over ε says how a classifier gives way, and whether the attack is sound: at a large enough ε every attack worth its name must reach 0, for the ball then holds images of other classes.
+#
+# **Predict**: noise of the same size, but random, $\pm\epsilon$ for each pixel. Which accuracy is left at ε = 0.1, where PGD leaves almost nothing?
+
+# %%
+my_guess = None  # replace None by a number from 0 to 100
+
+# %% demo="random-noise"
+signs = 2 * torch.randint(0, 2, x.shape, generator=torch.Generator().manual_seed(0)) - 1
+noisy = (x + 0.1 * signs).clamp(0, 1)
+checks.reveal(my_guess, f"{100 * (model(noisy).argmax(dim=1) == y).float().mean().item():.0f} of 100",
+              "In 784 dimensions a random direction is nearly at right angles to the one that matters. The worst case is not bad luck: it is built.")
+
+# %% demo="robustness-curve"
+eps_values = [0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2]
+pgd_attack = checks.yours("pgd", lambda model, x, y, eps, steps, step_size: attacks.pgd(
+    model, x, y, LpBall(eps, math.inf), steps=steps, step_size=step_size, random_start=False))
+fgsm_attack = checks.yours("fgsm", reference_fgsm)
+
+def random_noise(model, x, y, eps):
+    return (x + eps * signs[: len(x)]).clamp(0, 1)
+
+def curve(classifier, attack):
+    """Accuracy and its 95 % interval at every eps."""
+    results = [evaluation.robust_accuracy(classifier, x, y, lambda m, x, y: attack(m, x, y, eps)) for eps in eps_values]
+    return eps_values, [r.robust for r in results], [r.interval[0] for r in results], [r.interval[1] for r in results]
+
+robust_model = coursekit.models.load("mnist_cnn", training="pgd", eps=0.1)
+plots.curves({
+    "random noise": curve(model, random_noise),
+    "FGSM": curve(model, fgsm_attack),
+    "PGD, 10 steps": curve(model, lambda m, x, y, eps: pgd_attack(m, x, y, eps, 10, max(eps, 1e-6) / 4)),
+    "PGD on a robust model": curve(robust_model, lambda m, x, y, eps: pgd_attack(m, x, y, eps, 10, max(eps, 1e-6) / 4)),
+})
+
+# %% [markdown]
+# The upper curves are what optimists measure. PGD lies below FGSM: both attack the same network, so FGSM's number was too friendly. The robust model was trained on PGD's own examples; how that is done is the subject of assignment 07.
+#
+# ### A surprise to end with
+#
+# Multiply the logits of the network by 1000. Every prediction stays the same: it is *the same classifier*, just as easy to fool. **What does PGD say now?**
+
+# %% demo="scaled-logits"
+def shouting(x):
+    return 1000 * model(x)
+
+plain = evaluation.robust_accuracy(model, x, y, lambda m, x, y: pgd_attack(m, x, y, 0.1, 10, 0.025))
+loud = evaluation.robust_accuracy(shouting, x, y, lambda m, x, y: pgd_attack(m, x, y, 0.1, 10, 0.025))
+no_slope = (attacks.input_gradient(shouting, x, y).flatten(1) == 0).all(dim=1).float().mean().item()
+print(f"robust accuracy of f:        {plain.robust:.1%}")
+print(f"robust accuracy of 1000 f:   {loud.robust:.1%}")
+print(f"images of which the whole gradient is exactly zero for 1000 f: {no_slope:.1%}")
+
+# %% [markdown]
+# The softmax is so sure of itself that $1 - p_y$ rounds to zero, and with it the gradient. The attack stands still, and a failed attack looks exactly like a robust model. **Robust accuracy under an attack is only as good as the attack.** Assignment 06 takes this apart; assignment 04 has a loss that does not fall for it.
+#
+# ## 3.11 In your own words
+#
+# These two answers are read by a person. A few sentences each are enough.
+#
+# ### Question 3.11a: why the sign? · 3 points
+#
+# FGSM throws away how large each partial derivative is and keeps only its sign. Explain why that is the best single step in the $L_\infty$ ball if the loss is linear, and give an example (a norm or a set of allowed perturbations) for which it is *not* the best one, with the step that is best there.
+
+# %% [markdown] answer="why-sign" points=3
+# === BEGIN MARK SCHEME ===
+# **1 point**: for a linear loss the gain is the sum over pixels of g_i * delta_i, and the L-inf ball bounds each |delta_i| by eps separately, so each term can be maximised alone.
+#
+# **1 point**: the maximum of g_i * delta_i is eps * |g_i|, reached at delta_i = eps * sign(g_i); the size of g_i does not matter for the choice. (The dual norm, ||g||_1 * eps, named instead: full point.)
+#
+# **1 point**: a right counterexample with its best step, for instance the L2 ball: eps * g / ||g||_2; the L1 ball: all of eps on one pixel with the largest |g_i|; a mask: sign steps on the free pixels only. "Another norm" without a step: half a point.
+# === END MARK SCHEME ===
+# In an $L_\infty$ ball the pixels do not share a budget: each may move by up to ε whatever the others do. For a linear loss the gain is $\sum_i g_i \delta_i$, so I can maximise every term by itself, and $g_i\delta_i$ is largest at $\delta_i = \epsilon\operatorname{sign}(g_i)$, with value $\epsilon|g_i|$: a pixel with a small derivative gains little, but moving it costs nothing. In an $L_2$ ball the pixels share the budget $\sum_i\delta_i^2 \le \epsilon^2$, so it should go where it gains most: the best step is $\epsilon\,\mathbf g/\lVert\mathbf g\rVert_2$, by Cauchy-Schwarz. The sign step of the same length is worse unless all $|g_i|$ are equal.
+
+# %% [markdown]
+# ### Question 3.11b: what does the curve prove? · 3 points
+#
+# A company writes: "Under PGD with 10 steps at ε = 0.1 our classifier keeps 85 % accuracy. So at least 85 % of the images cannot be attacked with ε = 0.1." What exactly has been shown, and what has not? Name two different reasons why the true robust accuracy can be lower, and one check that you would ask for.
+
+# %% [markdown] answer="what-the-curve-proves" points=3
+# === BEGIN MARK SCHEME ===
+# **1 point**: the measured value is an upper bound of the true robust accuracy (for these images): for 15 % an adversarial example was found or they were wrong anyway; for the other 85 % nothing was found, which is no proof that nothing is there.
+#
+# **1 point** for two different reasons, half each: the loss is not concave, PGD may end in a local maximum; too few steps or too small steps to reach the edge of the ball; no restarts; vanishing or obfuscated gradients (the scaled logits above); the surrogate is not the zero-one loss; a finite sample of test images (sampling error).
+#
+# **1 point** for a sensible check: more steps and restarts until the number no longer falls; other losses or attacks; a larger eps must lead to 0; share of zero gradients; an exact verifier or a certificate, which bounds from below.
+# === END MARK SCHEME ===
+# Shown is only an upper bound: for at least 15 % of the test images a wrong prediction within ε exists (or they were wrong to begin with), so the robust accuracy on them is at most 85 %. For the rest the attack found nothing; that is no proof. It can be lower because the loss is not concave and PGD may stop at a local maximum, and because ten steps without restarts may be too weak, or the gradients may vanish as with the scaled logits. I would raise steps and restarts until the number stops falling, and look whether accuracy goes to 0 for large ε; a proof needs a certificate.
+
+# %% [markdown]
+# ## What to take along
+#
+# * The zero-one loss has no useful gradient, so attacks climb the cross-entropy: a *surrogate*.
+# * FGSM is the best step for a linear loss in the $L_\infty$ ball. With $\eta = \epsilon$ it needs no projection onto that ball; the image range is another matter.
+# * PGD = step, project, repeat. Fresh gradient at the iterate, projection around $\mathbf x$.
+# * Restarts and more steps can only lower robust accuracy. What an attack measures is an **upper bound**.
+#
+# **Further**: Goodfellow, Shlens, Szegedy, *Explaining and harnessing adversarial examples*, 2015 (FGSM). Madry et al., *Towards deep learning models resistant to adversarial attacks*, 2018 (PGD). Carlini et al., *On evaluating adversarial robustness*, 2019: how not to fool oneself.
