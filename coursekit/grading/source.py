@@ -57,8 +57,9 @@ ROLES = {
 PLAIN = Role(("code", "markdown", "raw"))
 DEMO_TAG = "demo"
 
-# `jupyter={"source_hidden": true}` folds a long cell away; nothing else of JupyterLab's belongs in a source.
-ALLOWED_KEYS = (*ROLES, "points", "jupyter")
+# Keys of JupyterLab's own, such as `jupyter` and `tags`, are none: jupytext would then write what JupyterLab notes about
+# the display of a cell into every header.
+ALLOWED_KEYS = (*ROLES, "points")
 # What jupytext itself notes about the text's layout: needed to write the text back, no part of the notebook.
 LAYOUT_KEYS = {"lines_to_next_cell", "lines_to_end_of_cell_marker", "cell_marker", "cell_depth"}
 
@@ -391,6 +392,9 @@ def _name_problems(cells: list[_Cell]) -> Iterator[tuple[int, str]]:
 
 def _layout_problems(text: str) -> Iterator[tuple[int, str]]:
     """Saved as a notebook in JupyterLab, the text must come back as it was: else every such save is a difference."""
+    if text.startswith("# ---"):
+        yield 1, "has a YAML header, to which JupyterLab adds more when it saves; a source begins with its first cell"
+        return
     back = jupytext.writes(jupytext.reads(text, fmt="py:percent"), fmt="py:percent").splitlines()
     lines = text.splitlines()
     for number, (line, written) in enumerate(zip(lines, back, strict=False), start=1):
@@ -427,7 +431,7 @@ def _notebook(cells: list[_Cell]) -> NotebookNode:
 
 
 def _metadata(cell: _Cell) -> NotebookNode:
-    metadata: dict[str, Any] = {key: value for key, value in cell.header.items() if key == "jupyter"}
+    metadata: dict[str, Any] = {}
     if cell.role_name == "demo":
         metadata["tags"] = [DEMO_TAG]
     elif cell.role.nbgrader is not None:
