@@ -332,9 +332,11 @@ def fgsm(model, x: torch.Tensor, y: torch.Tensor, eps: float) -> torch.Tensor:
     ### END SOLUTION
 
 # %% test="fgsm" points=4
+import math
 import torch
 from coursekit import attacks, checks, data, losses
 from coursekit.checks import expect, symptoms
+from coursekit.perturbations import LpBall
 
 exercise = checks.Exercise("fgsm", points=4)
 digits = data.load("mnist", "test")
@@ -347,7 +349,8 @@ def _(fgsm):
     x, y = torch.tensor([[0.4, 0.5, 0.6, 0.5], [0.6, 0.5, 0.4, 0.3]]), torch.tensor([0, 2])
     gradient = attacks.input_gradient(linear.build(), x, y)
     x_adv = expect.tensor(fgsm(linear, x, y, 0.1), like=x)
-    expect.close(x_adv, x + 0.1 * gradient.sign(), hint=symptoms.of_step(x_adv, x, gradient, 0.1))
+    expected = attacks.fgsm(linear.build(), x, y, LpBall(0.1, math.inf))
+    expect.close(x_adv, expected, hint=symptoms.of_step(x_adv, x, gradient, 0.1))
 
 @exercise.case("real digits: stays an image, and within eps of x")
 def _(fgsm):
@@ -367,7 +370,7 @@ def _(fgsm):
     gradient = attacks.input_gradient(network, x, y)
     expect.that(bool((after > before).all()), f"a loss that rises for {int((after > before).sum())} of 20 images", "all 20",
                 symptoms.of_step(x_adv, x, gradient, 0.1))
-    best = losses.cross_entropy(network((x + 0.1 * gradient.sign()).clamp(0, 1)), y).mean()
+    best = losses.cross_entropy(network(attacks.fgsm(network, x, y, LpBall(0.1, math.inf))), y).mean()
     expect.that(bool(after.mean() > 0.9 * best), after.mean().item(), f"a mean loss near {best:.3g}",
                 symptoms.of_step(x_adv, x, gradient, 0.1))
 
@@ -618,9 +621,11 @@ def pgd(model, x: torch.Tensor, y: torch.Tensor, eps: float, steps: int, step_si
     ### END SOLUTION
 
 # %% test="pgd" points=5
+import math
 import torch
 from coursekit import attacks, checks, data, losses
 from coursekit.checks import expect, symptoms
+from coursekit.perturbations import LpBall
 
 exercise = checks.Exercise("pgd", points=5)
 digits = data.load("mnist", "test")
@@ -633,7 +638,8 @@ def _(pgd):
     x, y = torch.tensor([[0.4, 0.5, 0.6, 0.5], [0.6, 0.05, 0.4, 0.95]]), torch.tensor([0, 1])
     gradient = attacks.input_gradient(linear.build(), x, y)
     x_adv = expect.tensor(pgd(linear, x, y, 0.1, 1, 0.1), like=x)
-    expect.close(x_adv, (x + 0.1 * gradient.sign()).clamp(0, 1), hint=symptoms.of_step(x_adv, x, gradient, 0.1))
+    expected = attacks.fgsm(linear.build(), x, y, LpBall(0.1, math.inf))
+    expect.close(x_adv, expected, hint=symptoms.of_step(x_adv, x, gradient, 0.1))
 
 @exercise.case("many steps stay an image, and within eps of x")
 def _(pgd):
@@ -650,11 +656,14 @@ def _(pgd):
     x, y = torch.full((1, 4), 0.5), torch.tensor([0])
     gradient = attacks.input_gradient(linear.build(), x, y)
     x_adv = expect.tensor(pgd(linear, x, y, 0.1, 3, 0.01), like=x)
-    expect.close(x_adv, x + 0.03 * gradient.sign(), mistakes={
-        "Only one step was taken. Does each step start where the last one ended?": x + 0.01 * gradient.sign(),
-        "You step by eps. The size of a step is step_size.": x + 0.1 * gradient.sign(),
-        "One step too many.": x + 0.04 * gradient.sign(),
-        "One step too few.": x + 0.02 * gradient.sign(),
+    def after(distance):  # the gradient of a linear loss keeps its signs: the path is straight
+        return attacks.fgsm(linear.build(), x, y, LpBall(distance, math.inf))
+
+    expect.close(x_adv, after(0.03), mistakes={
+        "Only one step was taken. Does each step start where the last one ended?": after(0.01),
+        "You step by eps. The size of a step is step_size.": after(0.1),
+        "One step too many.": after(0.04),
+        "One step too few.": after(0.02),
     }, hint=symptoms.of_step(x_adv, x, gradient, 0.03))
 
 @exercise.case("finds a peak of the loss inside the ball")
@@ -677,7 +686,7 @@ def _(pgd):
     x_adv = expect.tensor(pgd(cnn, x, y, 0.1, 10, 0.025), like=x)
     expect.inside(x_adv, x, 0.1)
     gradient = attacks.input_gradient(network, x, y)
-    one_step = losses.cross_entropy(network((x + 0.1 * gradient.sign()).clamp(0, 1)), y).mean().item()
+    one_step = losses.cross_entropy(network(attacks.fgsm(network, x, y, LpBall(0.1, math.inf))), y).mean().item()
     many_steps = losses.cross_entropy(network(x_adv), y).mean().item()
     expect.that(many_steps > one_step, f"a mean loss of {many_steps:.3g}", f"more than FGSM's {one_step:.3g}",
                 symptoms.of_step(x_adv, x, gradient, 0.1) or "Do the steps follow the gradient at the current iterate, upwards?")
@@ -745,9 +754,11 @@ def targeted_pgd(model, x: torch.Tensor, target: torch.Tensor, eps: float, steps
     ### END SOLUTION
 
 # %% test="targeted_pgd" points=3
+import math
 import torch
 from coursekit import attacks, checks, data, losses
-from coursekit.checks import expect, symptoms
+from coursekit.checks import expect
+from coursekit.perturbations import LpBall
 
 exercise = checks.Exercise("targeted_pgd", points=3)
 digits = data.load("mnist", "test")
@@ -758,9 +769,9 @@ def _(targeted_pgd):
     weight = torch.tensor([[1.0, -2.0, 0.5, 3.0], [0.2, 1.0, -3.0, 0.5]])
     linear = checks.network(("linear", weight, None), name="a linear classifier")
     x, target = torch.tensor([[0.4, 0.5, 0.6, 0.5], [0.6, 0.05, 0.4, 0.95]]), torch.tensor([1, 0])
-    gradient = attacks.input_gradient(linear.build(), x, target)
-    away = (x + 0.1 * gradient.sign()).clamp(0, 1)
-    expect.close(targeted_pgd(linear, x, target, 0.1, 5, 0.04), (x - 0.1 * gradient.sign()).clamp(0, 1), mistakes={
+    network, ball = linear.build(), LpBall(0.1, math.inf)
+    towards, away = attacks.fgsm(network, x, target, ball, target=target), attacks.fgsm(network, x, target, ball)
+    expect.close(targeted_pgd(linear, x, target, 0.1, 5, 0.04), towards, mistakes={
         "You walk away from the target: its loss must fall, so the step goes against the gradient.": away,
         "Nothing was added to x.": x,
     }, hint="Step down the loss of the target, then project onto the ball around x.")

@@ -1,0 +1,282 @@
+"""What a student sees and gets: cases all run, the table says why, nothing that is returned can fool a check."""
+
+import json
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from IPython.utils.capture import capture_output
+from torch import nn
+
+from coursekit import checks
+from coursekit.checks import expect, student
+
+NET = checks.network(("linear", torch.tensor([[1.0, -2.0], [0.5, 1.0]]), None), name="a linear classifier")
+
+
+def score(solution, *bodies, name="f", points=4.0, **globals_):
+    """The report of an exercise on a student's function, each body being a case."""
+    namespace = {name: solution, **globals_} if solution is not None else globals_
+    with student.use(student.Notebook(namespace)):
+        exercise = checks.Exercise(name, points=points)
+        for number, body in enumerate(bodies):
+            exercise.case(f"case {number}")(body)
+        return exercise.report()
+
+
+def returns_two(f):
+    expect.close(f(1.0), 2.0, hint="Add one.", mistakes={"You subtract.": 0.0})
+
+
+def test_points_are_shared_by_the_cases_and_one_failing_hides_no_other():
+    report = score(lambda x: x + 1, returns_two, lambda f: expect.close(f(2.0), 4.0), returns_two, returns_two)
+    assert (report["points"], report["status"]) == (3.0, "partial")
+    assert [case["status"] for case in report["cases"]] == ["passed", "wrong", "passed", "passed"]
+    assert report["reason"] == "case 1: got 3; expected 4"
+
+
+@pytest.mark.parametrize(
+    ("solution", "status", "text"),
+    [
+        (lambda x: x + 1, "passed", ""),
+        (lambda x: x - 1, "wrong", "You subtract."),
+        (lambda x: x, "wrong", "Add one."),
+        (lambda x: None, "wrong", "Did you forget a return?"),
+        (lambda x: "two", "wrong", "one number"),
+        (lambda x: float("nan"), "wrong", "NaN"),
+        (lambda x: [2.0], "wrong", "one number"),
+        (lambda x: 1 / 0, "crashed", "ZeroDivisionError: division by zero"),
+        (lambda x: sys.exit(), "crashed", "SystemExit"),
+        (lambda: 2, "crashed", "TypeError"),
+        (None, "crashed", "there is no function called f"),
+        (3, "crashed", "this is not a function: f"),
+        (lambda x: ..., "not attempted", "not attempted yet"),
+    ],
+)
+def test_passed_wrong_crashed_and_not_attempted_are_different_things(solution, status, text):
+    report = score(solution, returns_two)
+    assert report["status"] == status
+    assert text in report["reason"]
+    assert (report["points"] == 4.0) == (status == "passed")
+
+
+def test_stub_is_not_attempted_in_every_case():
+    def stub(x):
+        raise NotImplementedError()
+
+    report = score(stub, returns_two, lambda f: None)
+    assert report["status"] == "not attempted"
+    assert report["points"] == 0
+
+
+@pytest.mark.parametrize("value", [2, 2.0, torch.tensor(2.0), torch.tensor([2]), np.float64(2), np.array(2.0)[()]])
+def test_any_kind_of_number_counts(value):
+    assert score(lambda x: value, returns_two)["status"] == "passed"
+
+
+def test_call_that_failed_and_the_students_line_are_named():
+    def f(model, x):
+        return x.reshape(7)
+
+    report = score(f, lambda f: f(NET, torch.zeros(2, 2)))
+    case = report["cases"][0]
+    assert "shape '[7]' is invalid" in case["got"]
+    assert case["expected"] == "a result from f(a linear classifier, a float32 tensor of shape (2, 2))"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "Did you forget a return?"),
+        ([1.0], "Return a torch.Tensor"),
+        (np.zeros((2, 3)), "a numpy array of shape (2, 3)"),
+        (torch.tensor(1.0), "mean or a sum"),
+        (torch.zeros(3, 2), "another shape"),
+        (torch.zeros(1, 3), "any number of images"),
+        (torch.zeros(2, 3, dtype=torch.float64), "dtype float64"),
+        (torch.tensor([[float("nan")] * 3] * 2), "6 of 6 values that are NaN"),
+    ],
+)
+def test_tensors_are_held_to_type_shape_dtype_finite_in_this_order(value, text):
+    report = score(lambda: value, lambda f: expect.tensor(f(), like=torch.zeros(2, 3)))
+    assert report["status"] == "wrong"
+    assert text in report["reason"]
+
+
+class AlwaysEqual(torch.Tensor):
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func in (torch.allclose, torch.equal, torch.Tensor.__eq__):
+            return True
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+class EqualsAll(float):
+    def __eq__(self, other):
+        return True
+
+    __hash__ = float.__hash__
+
+    def __float__(self):
+        return 2.0
+
+
+def test_objects_that_claim_to_be_equal_are_not_believed():
+    tensor = torch.zeros(3).as_subclass(AlwaysEqual)
+    assert score(lambda: tensor, lambda f: expect.close(f(), torch.ones(3)))["status"] == "wrong"
+    assert score(lambda x: EqualsAll(7.0), returns_two)["status"] == "wrong"
+    assert score(lambda x: type("Sly", (), {"__eq__": lambda *_: True})(), returns_two)["status"] == "wrong"
+
+
+def test_arguments_are_copies_and_what_a_call_does_to_them_is_reported():
+    x = torch.zeros(2, 2)
+
+    def impolite(model, x):
+        model.train()
+        x += 1
+        return x
+
+    report = score(impolite, lambda f: (f(NET, x), expect.unchanged(f)))
+    assert report["cases"][0]["got"] == "model was left in train mode and x was edited in place"
+    assert torch.equal(x, torch.zeros(2, 2))
+
+
+def test_backward_and_requires_grad_on_the_input_are_no_offence():
+    def f(model, x):
+        x.requires_grad_(True)
+        model(x).sum().backward()
+        return x.grad
+
+    report = score(f, lambda f: (expect.tensor(f(NET, torch.zeros(2, 2))), expect.unchanged(f)))
+    assert report["status"] == "passed"
+
+
+def test_a_notebook_without_gradients_and_the_global_seed_do_no_harm():
+    def f(x):
+        torch.rand(3)
+        return x.clone().requires_grad_().sum().requires_grad
+
+    state = torch.get_rng_state()
+    with torch.no_grad():
+        report = score(f, lambda f: expect.that(f(torch.zeros(2)), "False", "True"))
+    assert report["status"] == "passed"
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_warnings_and_progress_bars_reach_no_stderr(capfd):
+    def f(x):
+        warnings.warn("careful", stacklevel=1)
+        print("bar", file=sys.stderr)
+        return x + 1
+
+    assert score(f, returns_two)["status"] == "passed"
+    assert capfd.readouterr().err == ""
+
+
+def test_ctrl_c_stops_the_check():
+    def f(x):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score(f, returns_two)
+
+
+def test_broken_check_is_an_error_of_ours_not_a_wrong_answer():
+    with pytest.raises(AttributeError):
+        score(lambda x: 2.0, lambda f: f(1.0).no_such_thing)
+
+
+def test_only_values_may_be_passed():
+    with pytest.raises(TypeError, match="values only; got Linear"):
+        score(lambda x: x, lambda f: f(nn.Linear(2, 2)))
+
+
+def test_variables_are_values_too():
+    with student.use(student.Notebook({"guess": 3, "nothing": None})):
+        assert student.current().value("guess").value == 3
+        assert student.current().value("nothing").not_attempted
+        assert student.current().value("absent").missing
+
+
+@pytest.mark.parametrize("points", [0, -1, float("nan")])
+def test_points_must_be_positive(points):
+    with pytest.raises(ValueError, match="points"):
+        checks.Exercise("f", points=points)
+
+
+def test_exercise_without_cases_is_an_error():
+    with pytest.raises(ValueError, match="has no cases"):
+        checks.Exercise("f", points=1).score()
+
+
+def test_plain_text_elsewhere(capsys):
+    with student.use(student.Notebook({"f": lambda x: x})):
+        exercise = checks.Exercise("f", points=2)
+        exercise.case("adds one")(returns_two)
+        value = exercise.score()
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].split() == ["f", "0", "of", "2", "points"]
+    assert "X    adds one" in out
+    assert "got 1; expected 2" in out
+    assert "Add one." in out
+    assert "\x1b" not in out
+    assert value == 0.0
+
+
+@pytest.fixture
+def ipython():
+    from IPython.core.interactiveshell import InteractiveShell
+
+    yield InteractiveShell.instance()
+    InteractiveShell.clear_instance()
+
+
+def test_table_in_a_notebook_and_the_bare_number_for_nbgrader(ipython):
+    hostile = "<script>alert(1)</script>"
+    with student.use(student.Notebook({"f": lambda x: hostile})), capture_output() as captured:
+        exercise = checks.Exercise("f", points=3)
+        exercise.case("adds one")(returns_two)
+        exercise.case("nothing")(lambda f: None)
+        value = exercise.score()
+    (output,) = captured.outputs
+    assert "<table" in output.data["text/html"]
+    assert "<script" not in output.data["text/html"]
+    assert output.data["text/plain"].startswith("f ")
+    report = output.data[checks.MIME]
+    assert json.loads(json.dumps(report)) == report
+    assert report["points"] == 1.5
+    data, _ = ipython.display_formatter.format(value)
+    assert float(data["text/plain"]) == 1.5
+    assert "1.5 of 3 points" in data["text/html"]
+
+
+def test_network_descriptions_are_checked_where_they_are_written():
+    with pytest.raises(ValueError, match="got 'convolution', allowed are 'linear'"):
+        checks.network(("convolution",))
+
+
+def test_reveal_waits_for_a_guess(capsys):
+    checks.reveal(None, "42 of 784")
+    assert "42" not in capsys.readouterr().out
+    checks.reveal(7, "42 of 784", "Because.")
+    out = capsys.readouterr().out
+    assert "7" in out
+    assert "42 of 784" in out
+    assert "Because." in out
+
+
+def test_figures_use_the_students_function_where_it_works(monkeypatch, capsys):
+    main = sys.modules["__main__"]
+    monkeypatch.setattr(main, "double", lambda x: 2 * x, raising=False)
+    assert checks.yours("double", lambda x: -1)(4) == 8
+    assert capsys.readouterr().out == ""
+
+    def stub(x):
+        raise NotImplementedError
+
+    monkeypatch.setattr(main, "double", stub, raising=False)
+    attack = checks.yours("double", lambda x: -1)
+    assert [attack(4), attack(5)] == [-1, -1]
+    assert capsys.readouterr().out.count("is not written yet") == 1
