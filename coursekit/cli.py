@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,16 +13,31 @@ def main(argv: list[str] | None = None) -> int:
     from coursekit.grading.course import CourseError
 
     try:
-        return args.run(args)
+        code = args.run(args)
+        sys.stdout.flush()  # a full disk or a closed pipe shows here, not after the exit code is decided
+        return code
     except CourseError as error:
-        print(f"coursekit: {error}", file=sys.stderr)
+        return _fail(str(error))
+    except BrokenPipeError:
+        # `coursekit doctor | head`: nobody reads on. Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        print(f"coursekit: {_os_error(error)}", file=sys.stderr)
-        return 1
+        return _fail(_os_error(error))
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.partition(".")[0] == "coursekit":
+            return _unexpected(error)
+        return _fail(f"the package {error.name} is missing; coursekit doctor says how to install what is")
     except KeyboardInterrupt:
-        print("coursekit: interrupted; what was finished before is kept", file=sys.stderr)
+        _fail("interrupted; what was finished before is kept")
         return 130
+    except Exception as error:
+        return _unexpected(error)
+
+
+def _fail(message: str) -> int:
+    print(f"coursekit: {' '.join(message.splitlines())}", file=sys.stderr)
+    return 1
 
 
 def _os_error(error: OSError) -> str:
@@ -29,10 +45,20 @@ def _os_error(error: OSError) -> str:
     return f"{where}{error.strerror or error}"
 
 
-def _course(args: argparse.Namespace):
-    from coursekit.grading.course import Course
+def _unexpected(error: Exception) -> int:
+    """A mistake of ours. A traceback helps whoever mends it, and nobody else."""
+    if os.environ.get("COURSEKIT_TRACEBACK"):
+        raise error
+    return _fail(f"unexpected {type(error).__name__}: {error} (COURSEKIT_TRACEBACK=1 shows where it happened)")
 
-    return Course(Path(args.course).resolve())
+
+def _course(args: argparse.Namespace):
+    from coursekit.grading.course import Course, CourseError
+
+    folder = Path(args.course).resolve()
+    if not folder.is_dir():
+        raise CourseError(f"no folder {folder}; name the folder of the course with --course DIR")
+    return Course(folder)
 
 
 def _lab(args: argparse.Namespace) -> int:
@@ -42,6 +68,8 @@ def _lab(args: argparse.Namespace) -> int:
 
         raise CourseError(f"no folder {release}; name the course with --course DIR")
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={release}", *args.jupyter]
+    if os.name == "nt":  # there exec leaves the terminal to the shell while JupyterLab still uses it
+        return subprocess.run(command).returncode
     os.execv(sys.executable, command)
 
 
@@ -85,7 +113,8 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="coursekit", description="A course on the robustness of machine learning models.")
+    about = "A course on the robustness of machine learning models."
+    parser = argparse.ArgumentParser(prog="coursekit", description=about)
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     course = argparse.ArgumentParser(add_help=False)
@@ -99,7 +128,8 @@ def _parser() -> argparse.ArgumentParser:
     lab = command("lab", _lab, "open JupyterLab on the notebooks")
     lab.add_argument("jupyter", nargs="*", help="passed on to JupyterLab, after --")
 
-    check = command("check", _check, "run a notebook and show its points; exit code 0 only if every visible test passes", False)
+    about = "run a notebook and show its points; exit code 0 only if every visible test passes"
+    check = command("check", _check, about, with_course=False)
     check.add_argument("notebook", metavar="NOTEBOOK")
 
     build = command("build", _build, "make the release in notebooks/ from the sources in solutions/")
@@ -117,7 +147,8 @@ def _parser() -> argparse.ArgumentParser:
     feedback.add_argument("assignment", metavar="ASSIGNMENT")
     feedback.add_argument("--student", metavar="ID", help="only this student")
 
-    command("doctor", _doctor, "show versions and devices, what is missing, and the command that mends it", False)
+    about = "show versions and devices, what is missing, and the command that mends it"
+    command("doctor", _doctor, about, with_course=False)
 
     demo = command("demo", _demo, "grade a small sample class, from the sources to the feedback pages")
     demo.add_argument("--into", metavar="DIR", help="folder for the sample class (default: demo/ in the course)")
@@ -125,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"got {text!r}, allowed is a whole number from 1")
     return int(text)
 
