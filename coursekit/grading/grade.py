@@ -1,0 +1,338 @@
+"""`coursekit grade`: from `submitted/` to the gradebook, the autograded notebooks and a table.
+
+One thread per submission waits for the process that runs it; this thread, and no other, writes. Nothing here runs
+students' code or imports torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode, from_dict
+from nbgrader.converters import GenerateAssignment
+from nbgrader.preprocessors import SaveCells
+from traitlets.config import Config
+
+from coursekit.grading import repair, report, submissions
+from coursekit.grading.build import load_config, release_notebook
+from coursekit.grading.course import Course, CourseError
+from coursekit.grading.gradebook import Book
+from coursekit.grading.run import CELL_LIMIT, TIME_LIMIT, Cancelled, run
+from coursekit.grading.score import Grade, grades
+from coursekit.grading.source import SourceError
+from coursekit.grading.source import read as read_source
+from coursekit.grading.submissions import Submission
+
+NOT_ISOLATED = (
+    "Note: grading is not isolated yet. Students' code runs with your rights on this computer: "
+    "grade only work of people you trust."
+)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What submissions are graded against. templates and canonical notebooks by notebook name; files beside them."""
+
+    name: str
+    templates: dict[str, repair.Template]
+    canonical: dict[str, NotebookNode]
+    files: list[tuple[str, Path]]
+
+
+@dataclass
+class Graded:
+    """One student's result. notebooks: executed, by name; error: what of ours failed, then nothing is recorded."""
+
+    student: str
+    grades: dict[str, list[Grade]] = field(default_factory=dict)
+    notebooks: dict[str, NotebookNode] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    error: str = ""
+    submission: Submission | None = None
+
+    def all_grades(self) -> list[Grade]:
+        return [grade for grades in self.grades.values() for grade in grades]
+
+
+def grade(
+    course: Course,
+    assignment: str,
+    jobs: int = 1,
+    student: str | None = None,
+    json_file: Path | None = None,
+    time_limit: float = TIME_LIMIT,
+    cell_limit: float = CELL_LIMIT,
+) -> int:
+    """Grade an assignment and print the table. Returns the exit code: 1 if anything of ours failed, wrong answers
+    are not an error.
+
+    jobs: submissions at once. student: only this one. json_file: also write the results there. time_limit,
+    cell_limit: seconds for a submission and for one cell.
+    """
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        raise CourseError(f"no folder {json_file.absolute().parent} to write {json_file.name} into")
+    print(NOT_ISOLATED, file=sys.stderr)
+    results = grade_class(course, assignment, jobs, student, time_limit, cell_limit)
+    print(report.table(assignment, results))
+    if json_file is not None:
+        write_atomically(json_file, report.as_json(results).encode())
+    return 1 if any(grade.status == "error" for result in results for grade in result.all_grades()) else 0
+
+
+def grade_class(
+    course: Course,
+    assignment: str,
+    jobs: int = 1,
+    student: str | None = None,
+    time_limit: float = TIME_LIMIT,
+    cell_limit: float = CELL_LIMIT,
+) -> list[Graded]:
+    """Grade, record, and return everybody's result in the order of the students' names."""
+    config = load_config(course)
+    expected = load(course, assignment, config)
+    names = submissions.students(course, assignment, student)
+    _check_writable(course.autograded)
+    with Book(course, config) as book:
+        with book.transaction():
+            book.record_assignment(assignment, expected.canonical)
+
+        def work(name: str, cancel: threading.Event) -> Graded:
+            return grade_submission(course, expected, name, time_limit, cell_limit, cancel)
+
+        results = {}
+        for result in _in_parallel(work, names, jobs):
+            _record(course, book, expected, result)
+            results[result.student] = result
+    return [results[name] for name in names]
+
+
+# --- the assignment ------------------------------------------------------------------------------------------------
+
+
+def load(course: Course, assignment: str, config: Config) -> Assignment:
+    """Read the text sources, as they are now. CourseError if there is no such assignment or a source is wrong."""
+    templates, canonical = {}, {}
+    for path in course.notebooks(assignment):
+        try:
+            source = read_source(path).notebook
+        except SourceError as error:
+            raise CourseError(error.problems[0]) from error
+        with contextlib.chdir(course.dir):
+            release = nbformat.reads(release_notebook(source, config), as_version=4)
+            canonical[path.stem] = canonical_notebook(source, config)
+        templates[path.stem] = repair.Template.of(canonical[path.stem], release)
+    folder = course.sources / assignment
+    files = [
+        (str(path.relative_to(folder)), path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix not in (".py", ".pyc", ".ipynb") and not path.name.startswith(".")
+    ]
+    return Assignment(assignment, templates, canonical, files)
+
+
+def canonical_notebook(source: NotebookNode, config: Config) -> NotebookNode:
+    """The notebook as `nbgrader generate_assignment` records it: no solutions, but hidden tests and marking schemes."""
+    converter = GenerateAssignment(config=config)
+    exporter = converter.exporter_class(parent=converter, config=converter.config)
+    for preprocessor in converter.preprocessors:
+        if preprocessor is SaveCells:
+            break
+        exporter.register_preprocessor(preprocessor)
+    return nbformat.reads(exporter.from_notebook_node(source)[0], as_version=4)
+
+
+# --- one submission ------------------------------------------------------------------------------------------------
+
+
+def grade_submission(
+    course: Course, assignment: Assignment, student: str, time_limit: float, cell_limit: float, cancel: threading.Event
+) -> Graded:
+    """Read, repair, run and score one submission. Never raises but Cancelled: a failure of ours is a result too."""
+    result = Graded(student)
+    try:
+        submission = submissions.read(course, assignment.name, student, assignment.templates)
+        result.submission = submission
+        result.remarks += submission.remarks
+        left = time_limit
+        for name in assignment.templates:
+            started = time.monotonic()
+            _grade_notebook(assignment, submission, name, result, max(left, 1.0), cell_limit, cancel)
+            left -= time.monotonic() - started
+        if submission.replaced():
+            result.remarks.append("Was handed in again while it was graded; grade again to take the new version.")
+    except Cancelled:
+        raise
+    except Exception as error:
+        result.error = f"{type(error).__name__}: {error}"
+        result.grades = {
+            name: _all(template, None, "error", result.error) for name, template in assignment.templates.items()
+        }
+    return result
+
+
+def _grade_notebook(
+    assignment: Assignment, submission: Submission, name: str, result: Graded,
+    time_limit: float, cell_limit: float, cancel: threading.Event,
+) -> None:  # fmt: skip
+    template = assignment.templates[name]
+    try:
+        if name in submission.problems:
+            raise repair.Unreadable(submission.problems[name])
+        repaired = repair.repair(template, submission.notebooks[name])
+    except repair.Unreadable as problem:
+        notebook = repair.untouched(template)
+        result.grades[name] = _all(template, 0.0, "unreadable", str(problem))
+        result.remarks.append(f"{name}.ipynb: {problem}.")
+    else:
+        files = dict(submission.files) | dict(assignment.files)
+        executed = run(
+            repaired.notebook, skip=repaired.skip, files=files.items(), cell_limit=cell_limit,
+            time_limit=time_limit, cancel=cancel,
+        )  # fmt: skip
+        notebook = executed.notebook
+        order = [original.id for original in template.originals]
+        result.grades[name] = sorted(grades(executed, template.stubs), key=lambda grade: order.index(grade.id))
+        result.remarks += repaired.repairs
+    _note_results(notebook, result.grades[name], result.remarks)
+    result.notebooks[name] = notebook
+
+
+def _all(template: repair.Template, score: float | None, status: str, reason: str) -> list[Grade]:
+    """The same verdict for every question."""
+    points = {o.id: float(o.metadata.nbgrader.points) for o in template.originals if o.role in ("test", "answer")}
+    return [Grade(id, score, most, status, reason) for id, most in points.items()]
+
+
+def _note_results(notebook: NotebookNode, results: list[Grade], remarks: list[str]) -> None:
+    """What the gradebook has no column for goes into the autograded notebook, where the feedback page finds it."""
+    by_id = {grade.id: grade for grade in results}
+    notebook.metadata.coursekit = from_dict({"remarks": remarks})
+    for cell in notebook.cells:
+        if cell.id in by_id:
+            grade = by_id[cell.id]
+            cell.metadata.coursekit = from_dict({**grade.as_dict(), "cases": grade.cases})
+
+
+def _in_parallel(work: Callable[[str, threading.Event], Graded], names: list[str], jobs: int) -> Iterator[Graded]:
+    """Results as they come in, with a progress bar where somebody is watching. Interrupted, it stops all that runs."""
+    from tqdm import tqdm
+
+    cancel = threading.Event()
+    pool = ThreadPoolExecutor(max_workers=jobs)
+    futures: set[Future[Graded]] = {pool.submit(work, name, cancel) for name in names}
+    try:
+        with tqdm(total=len(names), unit="submission", file=sys.stderr, disable=None, leave=False) as bar:
+            while futures:
+                done, futures = wait(futures, timeout=0.5, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+                    bar.update()
+                bar.refresh()
+    finally:
+        cancel.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+# --- what is kept --------------------------------------------------------------------------------------------------
+
+
+def _record(course: Course, book: Book, assignment: Assignment, result: Graded) -> None:
+    """Write one result: first beside the old files, then the gradebook, then in place of the old files. So what is
+    in the gradebook is always on the disk too, and an answer that changed is never taken for unchanged."""
+    if result.error or result.submission is None:
+        return
+    folder = course.autograded / result.student / assignment.name
+    try:
+        with _Replacement(folder) as new:
+            changed = {}
+            for name, notebook in result.notebooks.items():
+                changed[name] = _changed_answers(folder / f"{name}.ipynb", notebook)
+                new.add(f"{name}.ipynb", nbformat.writes(notebook).encode() + b"\n")
+            for relative, path in result.submission.files:
+                new.add(relative, path.read_bytes())
+            with book.transaction():
+                book.record_submission(assignment.name, result.student, result.submission.timestamp)
+                for name, notebook in result.notebooks.items():
+                    book.record_grades(assignment.name, result.student, name, result.grades[name], changed[name])
+                    stubs = assignment.templates[name].stubs
+                    untried = {
+                        cell.id: cell.source.strip() == stubs[cell.id].strip()
+                        for cell in notebook.cells
+                        if cell.id in stubs
+                    }
+                    book.record_untried(assignment.name, result.student, name, untried)
+            new.put_in_place()
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        result.error = f"could not be written: {where}{error.strerror or error}"
+        for name, template in assignment.templates.items():
+            result.grades[name] = _all(template, None, "error", result.error)
+
+
+def _changed_answers(before: Path, notebook: NotebookNode) -> set[str]:
+    """Ids of the free-text answers that are not what they were when this notebook was graded last."""
+    try:
+        old = {cell.get("id"): cell.source for cell in nbformat.read(before, as_version=4).cells}
+    except Exception:  # there is none, or it is not readable any more
+        old = {}
+    return {cell.id for cell in notebook.cells if old.get(cell.id) != cell.source}
+
+
+class _Replacement:
+    """New versions of some files of a folder: written beside them first, put in their place at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: list[Path] = []
+
+    def __enter__(self) -> _Replacement:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._new = tempfile.TemporaryDirectory(prefix=".new-", dir=self._folder)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._new.cleanup()
+
+    def add(self, relative: str, content: bytes) -> None:
+        path = Path(self._new.name) / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        self._files.append(Path(relative))
+
+    def put_in_place(self) -> None:
+        for relative in self._files:
+            target = self._folder / relative
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(Path(self._new.name) / relative, target)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """The whole file or, if that fails, the old one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _Replacement(path.parent) as new:
+        new.add(path.name, content)
+        new.put_in_place()
+
+
+def _check_writable(folder: Path) -> None:
+    """Find out now, and not after an hour of grading. OSError names the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x" * 65536)
+            file.flush()
+    except OSError as error:
+        raise CourseError(f"{folder}: cannot be written ({error.strerror}); nothing was graded") from error

@@ -1,0 +1,157 @@
+"""From an executed notebook to grades: what each question got, and why.
+
+Needs nbformat only, so that `coursekit check` gives students the same points without nbgrader.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from nbformat import NotebookNode
+
+from coursekit.grading.run import Outcome, Run, is_test
+
+MIME = "application/vnd.coursekit.score+json"
+
+# From the check: passed, partial, wrong, crashed, not attempted. From the grader:
+#   timed out, died   the cell did not end, or took the process with it
+#   manual            free text that awaits a person
+#   unreadable        the file is no notebook
+#   error             the check or the machine failed; the score is None, never 0
+STATUSES = (
+    "passed", "partial", "wrong", "crashed", "not attempted", "timed out", "died", "manual", "unreadable", "error",
+)  # fmt: skip
+
+TEXT_LIMIT = 500
+
+
+@dataclass(frozen=True)
+class Grade:
+    """What one question got. score: in [0, max], or None where a person has to decide or something of ours failed."""
+
+    id: str
+    score: float | None
+    max: float
+    status: str
+    reason: str = ""
+    cases: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"score": self.score, "max": self.max, "status": self.status, "reason": self.reason}
+
+
+def grades(run: Run, stubs: dict[str, str]) -> list[Grade]:
+    """The grade of every graded cell of an executed notebook, in its order.
+
+    stubs: the text of each solution and answer cell as released, by grade id; a cell that still has it was not tried.
+    """
+    result: list[Grade] = []
+    solutions: list[NotebookNode] = []
+    for cell in run.notebook.cells:
+        meta = cell.metadata.get("nbgrader", {})
+        if is_test(cell):
+            grade = _test_grade(cell, run.outcomes.get(cell.id, Outcome("died", "not run")))
+            result.append(_blame_solution(grade, _solutions_of(grade.id, solutions), run, stubs))
+            solutions = []
+        elif meta.get("grade"):
+            result.append(_answer_grade(cell, stubs))
+        elif meta.get("solution"):
+            solutions.append(cell)
+    return result
+
+
+def _answer_grade(cell: NotebookNode, stubs: dict[str, str]) -> Grade:
+    id, points = cell.metadata.nbgrader.grade_id, float(cell.metadata.nbgrader.points)
+    if not cell.source.strip() or cell.source.strip() == stubs.get(id, "").strip():
+        return Grade(id, 0.0, points, "not attempted", "no answer was written")
+    return Grade(id, None, points, "manual", "awaits a person")
+
+
+def _test_grade(cell: NotebookNode, outcome: Outcome) -> Grade:
+    id, points = cell.metadata.nbgrader.grade_id, float(cell.metadata.nbgrader.points)
+    if outcome.status in ("timed out", "died"):
+        return Grade(id, 0.0, points, outcome.status, f"{outcome.reason}; it happened while the check ran")
+    bundles = [o.data[MIME] for o in cell.outputs if o.output_type == "display_data" and MIME in o.data]
+    results = [o.data.get("text/plain", "") for o in cell.outputs if o.output_type == "execute_result"]
+    if bundles:
+        return _bundle_grade(id, points, bundles[-1], results[-1] if results else "")
+    if "Exercise(" in cell.source:
+        # Our own checks turn everything the student's code does into a table. No table: the check is what failed.
+        return Grade(id, None, points, "error", f"the check itself failed: {outcome.reason or 'it gave no result'}")
+    return _plain_grade(id, points, results, outcome)
+
+
+def _bundle_grade(id: str, points: float, bundle: Any, result: str) -> Grade:
+    """Points from a score bundle; the cell's last expression must say the same number."""
+    try:
+        score, shown = float(bundle["points"]), float(result)
+        status, reason, cases = bundle["status"], one_line(bundle["reason"]), [_case(case) for case in bundle["cases"]]
+        agree = math.isfinite(score) and 0 <= score <= points and math.isclose(score, shown, abs_tol=0.005)
+        if not agree or not math.isclose(float(bundle["max"]), points) or status not in STATUSES[:5]:
+            raise ValueError
+    except (KeyError, TypeError, ValueError):
+        return Grade(id, None, points, "error", "the check gave a result that contradicts itself")
+    return Grade(id, score, points, status, reason, cases)
+
+
+def _case(case: dict) -> dict[str, Any]:
+    kept: dict[str, Any] = {
+        name: str(case.get(name, ""))[:TEXT_LIMIT] for name in ("title", "status", "got", "expected", "hint")
+    }
+    return kept | {"hidden": bool(case.get("hidden", False))}
+
+
+def _plain_grade(id: str, points: float, results: list[str], outcome: Outcome) -> Grade:
+    """A test cell of asserts, or one whose last expression is a score: read as nbgrader does, but stderr is free."""
+    if outcome.status == "raised":
+        status = "wrong" if outcome.reason.startswith("AssertionError") else "crashed"
+        return Grade(id, 0.0, points, status, one_line(outcome.reason))
+    try:
+        score = float(results[-1])
+    except (IndexError, ValueError):
+        return Grade(id, points, points, "passed")
+    if not 0 <= score <= points:
+        return Grade(id, None, points, "error", f"the check gave {score:g} points of {points:g}")
+    return Grade(id, score, points, "passed" if score == points else "partial" if score else "wrong")
+
+
+def _solutions_of(test: str, before: list[NotebookNode]) -> list[NotebookNode]:
+    """The solution cells a test is about: the one of its name, else those since the test before."""
+    named = [cell for cell in before if test == f"test-{cell.metadata.nbgrader.grade_id}"]
+    return named or before
+
+
+def _blame_solution(grade: Grade, solutions: list[NotebookNode], run: Run, stubs: dict[str, str]) -> Grade:
+    """When nothing was there to check because the student's own cell failed, say so instead of "not attempted"."""
+    if grade.status not in ("not attempted", "crashed"):
+        return grade
+    for cell in solutions:
+        id = cell.metadata.nbgrader.grade_id
+        if cell.source.strip() == stubs.get(id, "").strip() or not cell.source.strip():
+            return replace(grade, status="not attempted", reason=grade.reason or "not attempted yet")
+        outcome = run.outcomes.get(cell.id, Outcome("ran"))
+        if outcome.status == "raised" and "NotImplementedError" not in outcome.reason and not _defines(cell):
+            return replace(grade, status="crashed", reason=f"its cell does not run: {one_line(outcome.reason)}")
+        if outcome.status in ("timed out", "died"):
+            return replace(grade, status=outcome.status, reason=f"its cell: {outcome.reason}")
+    return grade
+
+
+def _defines(cell: NotebookNode) -> bool:
+    """Whether a cell that raised may still have defined its functions: it parses, and starts with definitions."""
+    try:
+        body = ast.parse(cell.source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in body)
+
+
+def one_line(text: Any) -> str:
+    """Text for a table: one line, no control characters, no more than fits."""
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", str(text))
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 3] + "..."

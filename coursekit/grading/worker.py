@@ -1,0 +1,453 @@
+"""The process that runs one student's notebook: `python -m coursekit.grading.worker`, started by `run.py`.
+
+It reads one line of JSON from stdin (the cells and the settings), runs the cells in an IPython shell, and writes one
+line of JSON per event to what was its stdout:
+
+    {"event": "ready"}
+    {"event": "start", "cell": id}
+    {"event": "output", "cell": id, "output": {...}}     an nbformat output; long text and large pictures are cut here
+    {"event": "end", "cell": id, "ok": true, "error": ""}
+    {"event": "done"}
+
+Where the system allows it, a small supervisor process stays between the two: it adopts whatever the notebook leaves
+running and ends it, and it ends everything as soon as stdin closes, so also when the grader itself is killed.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import json
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+TEXT_LIMIT = 64 * 1024  # characters of printed text kept per cell
+RICH_LIMIT = 8 * 1024 * 1024  # characters of pictures and tables kept per cell
+OUTPUTS_LIMIT = 200  # outputs kept per cell
+RAW_MARK = b"\0cell %d\0"  # written to descriptor 2 when a cell starts: what follows there is this cell's
+FILE_LIMIT = 2 * 1024**3  # bytes in the largest file a notebook may write
+
+# `!pip install x`, also with sudo, with variables before it, and as `python -m pip`.
+_INSTALLER = re.compile(r"^\s*(sudo\s+)?(\S*python\S*\s+-m\s+)?(pip3?|conda|mamba|micromamba|uv|apt|apt-get|brew)\b")
+
+
+class Events:
+    """The way back to the grader: one JSON line per event. Silent in any process but the one that made it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._owner = os.getpid()
+
+    def mine(self) -> bool:
+        """False in a forked child (a DataLoader's worker), whose lines would run into ours."""
+        return os.getpid() == self._owner
+
+    def send(self, event: str, **fields: Any) -> None:
+        if not self.mine():
+            return
+        line = json.dumps({"event": event, **fields}, ensure_ascii=True, default=str).encode() + b"\n"
+        while line:
+            line = line[os.write(self._descriptor, line) :]
+
+
+class Outputs:
+    """Collects the outputs of the cell that runs, in their order, and sends them on, cut to the limits."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        self._cell = ""
+        self.running = False  # whether a cell is running: only then may an interrupt arrive
+        self._reset()
+
+    def _reset(self) -> None:
+        self._stream, self._text, self._sent_at = "", "", time.monotonic()
+        self._left = {"text": TEXT_LIMIT, "rich": RICH_LIMIT, "outputs": OUTPUTS_LIMIT}
+
+    def start(self, cell: str) -> None:
+        self._cell = cell
+        self._reset()
+
+    def write(self, stream: str, text: str) -> None:
+        """Printed text: gathered a little, because a line of JSON for every `print` is slow."""
+        if self._left["text"] <= 0:
+            return
+        if stream != self._stream:
+            self.flush()
+            self._stream = stream
+        text = text[: self._left["text"]]
+        self._left["text"] -= len(text)
+        self._text += text
+        if self._left["text"] <= 0:
+            self._text += "\n... output cut here ...\n"
+        if len(self._text) > 8192 or time.monotonic() - self._sent_at > 0.2:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._text and self._events.mine():
+            output = {"output_type": "stream", "name": self._stream, "text": _clean(self._text)}
+            self._events.send("output", cell=self._cell, output=output)
+        self._text, self._sent_at = "", time.monotonic()
+
+    def rich(self, output_type: str, data: dict, metadata: dict | None = None, **fields: Any) -> None:
+        """A displayed object or a result. One that is too large is replaced by a note."""
+        self.flush()
+        if self._left["outputs"] <= 0:
+            return
+        self._left["outputs"] -= 1
+        size = len(json.dumps(data, default=str))
+        if size > self._left["rich"]:
+            data, metadata = {"text/plain": f"(an output of {size:,} characters was left out)"}, {}
+        else:
+            self._left["rich"] -= size
+        output = {"output_type": output_type, "data": data, "metadata": metadata or {}, **fields}
+        self._events.send("output", cell=self._cell, output=output)
+
+    def error(self, name: str, value: str, traceback: list[str]) -> None:
+        self.flush()
+        if len(traceback) > 60:
+            traceback = [*traceback[:20], "... traceback cut here ...", *traceback[-20:]]
+        traceback = [_clean(line[:4000]) for line in traceback]
+        output = {"output_type": "error", "ename": name, "evalue": _clean(value[:4000]), "traceback": traceback}
+        self._events.send("output", cell=self._cell, output=output)
+
+
+class Stream:
+    """Stands in for sys.stdout and sys.stderr. Closing it does nothing: a later cell may still want to print."""
+
+    encoding, errors, newlines, closed = "utf-8", "replace", None, False
+
+    def __init__(self, name: str, outputs: Outputs, events: Events) -> None:
+        self.name, self._outputs, self._events = f"<{name}>", outputs, events
+        self._stream = name
+
+    def write(self, text: str) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        if self._events.mine():
+            self._outputs.write(self._stream, text)
+        else:  # a forked child: the raw descriptor, which the grader reads too
+            os.write(2, text.encode("utf-8", "replace"))
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        if self._events.mine():
+            self._outputs.flush()
+
+    def close(self) -> None:
+        self.flush()
+
+    def fileno(self) -> int:
+        return 2
+
+    def isatty(self) -> bool:
+        return False
+
+    def readable(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
+def _clean(text: str) -> str:
+    """Text that can be written as UTF-8: a lone surrogate cannot."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _make_shell(outputs: Outputs) -> Any:
+    """An IPython shell whose displays, results and tracebacks become outputs of the notebook."""
+    from IPython.core.displayhook import DisplayHook
+    from IPython.core.displaypub import DisplayPublisher
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets import Type
+    from traitlets.config import Config
+
+    class Publisher(DisplayPublisher):
+        def publish(self, data, metadata=None, source=None, *, transient=None, update=False, **kwargs):
+            if not update:
+                outputs.rich("display_data", dict(data), dict(metadata or {}))
+
+        def clear_output(self, wait=False):
+            pass
+
+    class Hook(DisplayHook):
+        def write_output_prompt(self):
+            pass
+
+        def write_format_data(self, format_dict, md_dict=None):
+            if format_dict:
+                outputs.rich("execute_result", dict(format_dict), dict(md_dict or {}), execution_count=None)
+
+        def finish_displayhook(self):
+            self._is_active = False
+
+    class Shell(InteractiveShell):
+        display_pub_class = Type(Publisher)
+        displayhook_class = Type(Hook)
+
+        def enable_gui(self, gui=None):
+            pass  # there is no screen; figures go inline
+
+        def ask_exit(self):
+            pass  # `exit` ends a session with a person; here the next cell is run
+
+        def _showtraceback(self, etype, evalue, stb):
+            try:
+                text = str(evalue)
+            except BaseException:
+                text = "(the error message itself cannot be shown)"
+            outputs.error(etype.__name__, text, list(stb))
+
+        def system(self, cmd):
+            if _INSTALLER.match(cmd):
+                return _not_executed(cmd)
+            self.user_ns["_exit_code"] = self.system_raw_quietly(cmd)
+
+        def system_raw_quietly(self, cmd):
+            """The command with its output in the notebook and nothing to read from."""
+            import subprocess
+
+            with subprocess.Popen(
+                self.var_expand(cmd, depth=2), shell=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, text=True, errors="replace",
+            ) as process:  # fmt: skip
+                assert process.stdout is not None
+                while chunk := process.stdout.read(4096):
+                    outputs.write("stdout", chunk)
+            return process.returncode
+
+        def getoutput(self, cmd, split=True, depth=0):
+            if _INSTALLER.match(cmd):
+                _not_executed(cmd)
+                return [] if split else ""
+            return super().getoutput(cmd, split=split, depth=depth + 1)
+
+    config = Config()
+    config.HistoryManager.enabled = False  # no history file, nothing read from an earlier one
+    config.InteractiveShell.colors = "nocolor"
+    config.InteractiveShell.xmode = "Context"
+    config.InteractiveShell.autocall = 0
+    shell = Shell.instance(config=config)
+
+    def not_installed(line: str) -> None:
+        _not_executed(line)
+
+    def matplotlib(line: str) -> None:
+        """Whatever window was asked for, there is no screen: figures become pictures in the notebook."""
+        shell.enable_matplotlib("inline")
+
+    for name in ("pip", "conda", "mamba", "micromamba", "uv"):
+        shell.register_magic_function(not_installed, "line", name)  # type: ignore[arg-type]
+    shell.register_magic_function(matplotlib, "line", "matplotlib")  # type: ignore[arg-type]
+    return shell
+
+
+def _not_executed(command: str) -> None:
+    print(f"(not executed while grading: {command.strip()[:200]})")
+
+
+def _no_input(prompt: object = "") -> str:
+    raise RuntimeError("input() cannot be answered while grading: nobody is there to type. Use a variable instead.")
+
+
+def _same_conditions(threads: int) -> None:
+    """What a check may rely on, whatever the student's cells did before: seeds, threads, a folder that exists.
+
+    Only what is loaded already is touched, so that a notebook without torch does not pay for importing it.
+    """
+    import random
+
+    random.seed(0)
+    if (numpy := sys.modules.get("numpy")) is not None:
+        numpy.random.seed(0)
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.manual_seed(0)
+        torch.set_num_threads(threads)
+    try:
+        os.getcwd()
+    except OSError:
+        os.chdir(os.environ["HOME"])
+
+
+def run_cells(job: dict, events: Events) -> None:
+    """Run the cells of `job` in order. An error in one does not stop the next."""
+    outputs = Outputs(events)
+    shell = _make_shell(outputs)
+    builtins.input = _no_input
+    import getpass
+
+    getpass.getpass = _no_input  # type: ignore[assignment]
+    _same_conditions(job["threads"])
+    # At the end of the path: a helper module the student handed in is found, but none that shadows torch.
+    sys.path.append(os.getcwd())
+
+    def interrupt(signum, frame):  # the grader's way to end a slow cell and keep what it defined
+        if outputs.running:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    events.send("ready")
+    for number, cell in enumerate(job["cells"]):
+        guarded(lambda: os.write(2, RAW_MARK % number), outputs)  # noqa: B023 - called at once
+        events.send("start", cell=cell["id"])
+        outputs.start(cell["id"])
+        sys.stdout = Stream("stdout", outputs, events)
+        sys.stderr = Stream("stderr", outputs, events)
+        if cell["test"]:
+            guarded(lambda: _same_conditions(job["threads"]), outputs)
+        error = _run_cell(shell, cell, outputs)
+        guarded(outputs.flush, outputs)
+        events.send("end", cell=cell["id"], ok=not error, error=error)
+    events.send("done")
+
+
+def _run_cell(shell: Any, cell: dict, outputs: Outputs) -> str:
+    """Run one cell; return what it raised as one line, empty if nothing."""
+    try:
+        outputs.running = True
+        result = shell.run_cell(cell["source"], store_history=True)
+        error = result.error_before_exec or result.error_in_exec
+    except BaseException as escaped:  # from IPython's hooks, or an interrupt between two steps
+        error = escaped
+        outputs.error(type(escaped).__name__, _text(escaped), [])
+    finally:
+        outputs.running = False
+    return "" if error is None else f"{type(error).__name__}: {_text(error)}"[:500]
+
+
+def _text(error: BaseException) -> str:
+    try:
+        if isinstance(error, SyntaxError):
+            return f"{error.msg} (line {error.lineno})"
+        return str(error).strip().partition("\n")[0]
+    except BaseException:
+        return "(the error message itself cannot be shown)"
+
+
+def guarded(action: Callable[[], object], outputs: Outputs) -> None:
+    """Do something between two cells that a student's leftovers (a patched function, a late signal) may upset."""
+    try:
+        action()
+    except BaseException as error:
+        outputs.error(type(error).__name__, _text(error), [])
+
+
+# --- the processes -------------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    if not hasattr(os, "fork"):  # Windows: one process, ended from outside
+        _student_process(json.loads(sys.stdin.buffer.readline()))
+        return
+    job = json.loads(sys.stdin.buffer.readline())
+    _adopt_orphans()
+    child = os.fork()
+    if child == 0:
+        _die_with_parent()
+        _student_process(job)
+        os._exit(0)
+    os.close(1)  # the grader sees the end of the events when the student's process closes its side
+    status = _wait(child)
+    _end_descendants()
+    code = os.waitstatus_to_exitcode(status)
+    os._exit(code if code >= 0 else 128 - code)
+
+
+def _wait(child: int) -> int:
+    """Wait for the student's process; returns its wait status. The grader speaks to us through stdin: a byte means
+    "interrupt the cell that runs", the end means "end it all".
+    """
+    import select
+
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return status
+        if select.select([0], [], [], 0.02)[0]:
+            heard = os.read(0, 4096)
+            os.kill(child, signal.SIGINT if heard else signal.SIGKILL)
+            if not heard:
+                return os.waitpid(child, 0)[1]
+
+
+def _end_descendants(seconds: float = 5.0) -> None:
+    """End everything the notebook left running; as their nearest ancestor we have inherited it all."""
+    import psutil
+
+    me, until = psutil.Process(), time.monotonic() + seconds
+    while time.monotonic() < until and (children := me.children(recursive=True)):
+        for child in children:
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            pass
+
+
+def _adopt_orphans() -> None:
+    _prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+
+
+def _die_with_parent() -> None:
+    _prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def _student_process(job: dict) -> None:
+    """Keep the way back to the grader on a descriptor of its own; whatever is printed below Python goes to stderr."""
+    events = Events(os.dup(1))
+    os.dup2(2, 1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    sys.stdin = open(os.devnull)  # noqa: SIM115 - for as long as the process lives
+    _limit(job["memory"])
+    run_cells(job, events)
+    # Not a normal exit: an atexit handler or a thread of the student must not keep us, and all is said.
+    os._exit(0)
+
+
+def _limit(memory: int) -> None:
+    """Bounds that turn a slip into an error in the notebook instead of trouble for the machine. Not a sandbox."""
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_LIMIT, FILE_LIMIT))
+        if sys.platform == "linux":
+            resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            with open("/proc/self/oom_score_adj", "w") as file:
+                file.write("1000")  # if the machine runs out of memory after all, this process goes first
+    except (ImportError, OSError, ValueError):
+        pass
+
+
+if __name__ == "__main__":
+    main()
