@@ -12,8 +12,12 @@ nbgrader's own commands work from this folder, in this order:
 import os
 import shutil
 import sys
+from pathlib import Path
 
-from nbgrader import preprocessors, utils
+import nbformat
+from nbgrader import preprocessors
+
+from coursekit.grading.course import Course
 
 c = get_config()  # noqa: F821, nbgrader and traitlets define it where this file runs
 
@@ -31,30 +35,32 @@ c.Execute.skip_cells_with_tag = "demo"
 c.Execute.timeout = 120
 
 
-class Tidy(preprocessors.DeduplicateIds):
-    """Before grading: of a cell that is there several times the last one counts, and tags on graded cells go.
+class Repair(preprocessors.NbGraderPreprocessor):
+    """Makes a submission whole before nbgrader reads it, in the way that `coursekit grade` does.
 
-    nbgrader's own removal of duplicates leaves metadata it does not accept itself, which ends the whole batch.
+    Without it a cell that is there twice ends nbgrader's whole batch, a deleted test waits for a person for ever, and
+    a test that is tagged not to run gets full marks.
     """
 
     def preprocess(self, nb, resources):
-        nb, resources = super().preprocess(nb, resources)
-        for cell in nb.cells:
-            if cell.metadata.get("nbgrader") == {}:
-                del cell.metadata["nbgrader"]
-            if utils.is_grade(cell) or utils.is_locked(cell):
-                cell.metadata.pop("tags", None)
-        return nb, resources
+        from coursekit.grading import grade, repair
+
+        ids = resources["nbgrader"]
+        course = Course(Path.cwd())  # nbgrader goes to the folder of the course before it converts anything
+        template = grade.load(course, ids["assignment"], self.config).templates[ids["notebook"]]
+        repaired = repair.repair(template, nbformat.writes(nb).encode())
+        for remark in repaired.repairs:
+            self.log.warning("%s: %s", ids["student"], remark)
+        return repaired.notebook, resources
 
 
 c.Autograde.sanitize_preprocessors = [
+    Repair,
     preprocessors.ClearOutput,
-    Tidy,
     preprocessors.OverwriteKernelspec,
     preprocessors.OverwriteCells,
     preprocessors.CheckCellMetadata,
 ]
-c.OverwriteCells.add_missing_cells = True  # a deleted test is put back and graded, not left to grade by hand for ever
 
 # Autograded notebooks hold the hidden tests; what students get back does not.
 c.GenerateFeedback.preprocessors = [
