@@ -1,0 +1,81 @@
+"""What every attack needs around its formula: checked arguments, a goal, the gradient with respect to the input."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from coursekit.losses import check_labels, cross_entropy
+from coursekit.models.state import Classifier
+from coursekit.perturbations import LpBall
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def input_gradient(model: Classifier, x: Tensor, y: Tensor, loss: Loss = cross_entropy) -> Tensor:
+    """grad_x L(f(x), y) for each image of the batch, like x; the parameters' .grad stays as it is.
+
+    loss: per example, (logits (B, K), y (B,)) -> (B,). The model is used in the mode it is in.
+    """
+    return loss_and_gradient(model, x, y, loss)[2]
+
+
+def loss_and_gradient(model: Classifier, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits (B, K), loss (B,) and the gradient of the loss with respect to x: one pass forward, one back."""
+    x = x.detach().requires_grad_()
+    logits = model(x)
+    value = loss(logits, y)
+    if value.shape != y.shape:
+        raise ValueError(f"loss must return one value per image, {tuple(y.shape)}; got {tuple(value.shape)}")
+    if not value.requires_grad:  # a constant classifier
+        return logits, value, torch.zeros_like(x)
+    # Summed, not averaged: an image's gradient must not depend on how many others there are.
+    (gradient,) = torch.autograd.grad(value.sum(), x, materialize_grads=True)
+    return logits.detach(), value.detach(), gradient
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What the attack wants: away from the labels y, or, `targeted`, towards the labels given as target."""
+
+    labels: Tensor
+    targeted: bool
+    loss: Loss
+
+    def objective(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """What the attack maximises, (B,)."""
+        return -self.loss(logits, labels) if self.targeted else self.loss(logits, labels)
+
+    def reached(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Which images are classified as the attack wants, bool (B,)."""
+        hit = logits.argmax(dim=1) == labels
+        return hit if self.targeted else ~hit
+
+
+def goal(y: Tensor, target: Tensor | int | None, loss: Loss) -> Goal:
+    """The attack's goal; its labels are a copy that gradients may be computed with, whatever mode y was made in."""
+    if target is None:
+        return Goal(y.clone(), False, loss)
+    return Goal(target.clone() if isinstance(target, Tensor) else torch.full_like(y, target), True, loss)
+
+
+def check_inputs(x: Tensor, y: Tensor, threat: LpBall, target: Tensor | int | None) -> None:
+    """Raises a ValueError or TypeError that names the argument, what was got and what is allowed."""
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        got = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(f"x must be a floating tensor (B, ...); got {got}")
+    if x.ndim < 2:
+        raise ValueError(f"x must be a batch (B, ...) of images or points; got shape {tuple(x.shape)}")
+    check_labels("y", y, batch=len(x))
+    if isinstance(target, Tensor):
+        check_labels("target", target, batch=len(x))
+    elif target is not None and (isinstance(target, bool) or not isinstance(target, int)):
+        raise TypeError(f"target must be a class or an int64 tensor ({len(x)},); got {type(target).__name__}")
+    # Looking at values would make another device wait, so only the CPU gets this friendlier message.
+    if x.device.type == "cpu" and x.numel():
+        low, high = x.min().item(), x.max().item()
+        (lo, hi), slack = threat.bounds, torch.finfo(x.dtype).eps
+        if math.isnan(low) or low < lo - slack * abs(lo) or high > hi + slack * abs(hi):
+            raise ValueError(f"x must lie in the threat's bounds, {lo:g} to {hi:g}; got {low:g} to {high:g}")

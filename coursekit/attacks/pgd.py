@@ -1,0 +1,166 @@
+"""Projected gradient descent, the attack to begin with."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from coursekit.attacks.common import Goal, Loss, check_inputs, goal, loss_and_gradient
+from coursekit.losses import cross_entropy
+from coursekit.models.state import Classifier, differentiating, evaluating
+from coursekit.perturbations import LpBall, per_image, round_towards, widen
+
+Images = slice | Tensor  # which of the batch: indices, or all of them
+ALL = slice(None)
+LOOK_EVERY = 4  # steps between two looks at which images are fooled; each look makes a GPU wait once
+
+
+class Iterate(NamedTuple):
+    """One step of PGD as recorded by `trace`: x_t like x, logits (B, K), loss (B,), on the device of x."""
+
+    x: Tensor
+    logits: Tensor
+    loss: Tensor
+
+
+def pgd(
+    model: Classifier, x: Tensor, y: Tensor, threat: LpBall, *, steps: int = 40,
+    step_size: float | Tensor | None = None, restarts: int = 1, random_start: bool = True,
+    target: Tensor | int | None = None, loss: Loss = cross_entropy, early_stop: bool = True,
+    generator: Generator | None = None, trace: list[Iterate] | None = None,
+) -> Tensor:  # fmt: skip
+    """Projected gradient descent: x_{t+1} = Pi(x_t + eta_t * steepest(grad_x L(f(x_t), y))).
+
+    x: (B, ...) floating, in threat.bounds; y: (B,) int64; one image with a 0-dimensional y also works.
+    step_size: eta, one number or one per image; None takes threat.default_step(steps). restarts: how often to start
+    anew from a random point of P(x); without random_start all would be the same, so there is one. target: classes
+    (B,) or one class for all, approached instead of fleeing y. loss: per example, maximised; minimised towards a
+    target. early_stop: an image is done once it is fooled and keeps its first fooling point; one that was
+    misclassified anyway comes back unchanged. generator: the only source of random numbers if given. trace: a list
+    that gets an Iterate for every step of every restart; an image that is done repeats its last one.
+
+    Returns x_adv like x, detached, inside P(x): for each image the best point seen, x included, where fooling the
+    model counts before loss. So no image has a lower loss than before, and restarts never lose anything. Only a
+    single step without random start is returned as it is: that is FGSM. Without early_stop nothing waits for the
+    device; with it, once in LOOK_EVERY steps. The model is used in eval mode and left as it was.
+    Raises ValueError or TypeError for what it cannot take.
+    Source: lecture, slide "Projected Gradient Descent"; Madry et al. 2018, eq. 2.
+    """
+    if isinstance(y, Tensor) and y.ndim == 0:
+        return pgd(
+            model, x[None], y[None], threat, steps=steps, step_size=step_size, restarts=restarts,
+            random_start=random_start, target=target, loss=loss, early_stop=early_stop, generator=generator,
+            trace=trace,
+        )[0]  # fmt: skip
+    check_inputs(x, y, threat, target)
+    _check_counts(steps, restarts)
+    if not len(x):
+        return x.detach().clone()
+    with evaluating(model), differentiating():
+        clean = widen(x.detach().clone())
+        eta = per_image(threat.default_step(steps) if step_size is None else step_size, clean, "step_size").view(-1)
+        search = _Search(model, x.detach().clone(), goal(y, target, loss), early_stop, trace)
+        if random_start:
+            search.look(clean, ALL)
+        search.steps_only = steps == 1 and not random_start
+        for _ in range(restarts if random_start else 1):
+            x_t = threat.sample(clean, generator=generator) if random_start else clean.clone()
+            _search_from(x_t, clean, threat, eta, steps, search)
+    return search.x_adv
+
+
+def ascend(
+    gradient: Callable[[Tensor], Tensor], x_t: Tensor, x: Tensor, threat: LpBall, eta: Tensor, steps: int
+) -> Tensor:
+    """The slide's formula, `steps` times from x_t: x_{t+1} = Pi(x_t + eta * steepest(grad)); eta (B,)."""
+    for _ in range(steps):
+        x_t = threat.project(threat.step(x_t, gradient(x_t), eta), x)
+    return x_t
+
+
+def _search_from(x_t: Tensor, x: Tensor, threat: LpBall, eta: Tensor, steps: int, search: "_Search") -> None:
+    """One restart: the formula in short runs, each on the images that are still to be fooled."""
+    for done in range(0, steps, LOOK_EVERY):
+        images = search.unfinished()
+        if not isinstance(images, slice) and not len(images):
+            return
+        gradient = partial(search.gradient, images=images)
+        run = min(LOOK_EVERY, steps - done)
+        x_t[images] = ascend(gradient, x_t[images], x[images], threat[images], eta[images], run)
+    search.look(x_t[images], images, traced=True)
+
+
+class _Search:
+    """What surrounds the loop: the best point of every image so far, which images are done, the trace."""
+
+    def __init__(
+        self, model: Classifier, x: Tensor, aim: Goal, early_stop: bool, trace: list[Iterate] | None
+    ) -> None:
+        self.model, self.x, self.aim, self.early_stop, self.trace = model, x, aim, early_stop, trace
+        self.x_adv = x.clone()
+        self.loss = torch.full_like(aim.labels, -torch.inf, dtype=widen(x).dtype)
+        self.fooled = torch.zeros_like(aim.labels, dtype=torch.bool)
+        self.latest: Iterate | None = None
+        self.steps_only = False  # the starting point does not compete
+
+    def unfinished(self) -> Images:
+        """The images that are still worth a step. With early stopping the one place that waits for the device."""
+        return (~self.fooled).nonzero().squeeze(1) if self.early_stop else ALL
+
+    def gradient(self, x_t: Tensor, images: Images) -> Tensor:
+        """The gradient of the objective at x_t; what comes with it for free is remembered."""
+        point = round_towards(x_t, self.x[images])
+        logits, loss, gradient = loss_and_gradient(self.model, point, self.aim.labels[images], self.aim.objective)
+        if not self.steps_only:
+            self._remember(point, images, logits, loss)
+        self._record(point, images, logits, loss)
+        return widen(gradient)
+
+    def look(self, x_t: Tensor, images: Images, traced: bool = False) -> None:
+        """Let the points x_t compete; no gradient."""
+        point = round_towards(x_t, self.x[images])
+        with torch.no_grad():
+            logits = self.model(point)
+            loss = self.aim.objective(logits, self.aim.labels[images])
+        self._remember(point, images, logits, loss)
+        self._record(point, images, logits, loss, keep=traced)
+
+    def _remember(self, point: Tensor, images: Images, logits: Tensor, loss: Tensor) -> None:
+        fooled, before = self.aim.reached(logits, self.aim.labels[images]), self.fooled[images]
+        better = fooled & ~before | (fooled == before) & (loss > self.loss[images])
+        if self.early_stop:  # also between two looks: a result does not depend on when they come
+            better = better & ~before
+        self.x_adv[images] = torch.where(_as_mask(better, point), point, self.x_adv[images])
+        self.loss[images] = torch.where(better, loss.to(self.loss.dtype), self.loss[images])
+        self.fooled[images] = fooled | before
+
+    def _record(self, point: Tensor, images: Images, logits: Tensor, loss: Tensor, *, keep: bool = True) -> None:
+        if self.trace is None:
+            return
+        news = Iterate(point, logits, self._signed(loss))
+        if self.latest is None:  # the first time, images are all of them
+            self.latest = news
+        else:  # images that are done stay where they were
+            self.latest = Iterate(*(part.clone() for part in self.latest))
+            for part, new in zip(self.latest, news, strict=True):
+                part[images] = new
+        if keep:
+            self.trace.append(self.latest)
+
+    def _signed(self, loss: Tensor) -> Tensor:
+        """The loss as its formula has it, towards a target too."""
+        return -loss if self.aim.targeted else loss
+
+
+def _as_mask(images: Tensor, x: Tensor) -> Tensor:
+    return images.view(-1, *(1,) * (x.ndim - 1))
+
+
+def _check_counts(steps: int, restarts: int) -> None:
+    for name, value in (("steps", steps), ("restarts", restarts)):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name} must be an int; got {type(value).__name__}")
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1; got {value}")
