@@ -15,13 +15,14 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import sqlalchemy
 from nbformat import NotebookNode
 from nbgrader import utils
-from nbgrader.api import Comment, Grade, Gradebook, MissingEntry
+from nbgrader.api import Comment, Grade, Gradebook, MissingEntry, SubmittedNotebook
 from sqlalchemy.exc import SQLAlchemyError
 from traitlets.config import Config
 
@@ -37,7 +38,7 @@ class Book:
     Raises CourseError if it cannot be read or written: locked, read-only, full disk, made by another nbgrader.
     """
 
-    def __init__(self, course: Course, config: Config) -> None:
+    def __init__(self, course: Course, config: Config, readonly: bool = False) -> None:
         self._course_id = config.CourseDirectory.get("course_id") or "default_course"
         given = config.CourseDirectory.get("db_url")
         self._name = str(given or course.gradebook)
@@ -47,12 +48,15 @@ class Book:
         )
         with self._clear_errors():
             if not given and not course.gradebook.exists():
+                if readonly:
+                    raise CourseError(f"no gradebook {course.gradebook}; grade first: coursekit grade ASSIGNMENT")
                 _create(course.gradebook, self._course_id)
             self._book = Gradebook(self._url, self._course_id)
             # nbgrader commits after every row. Within a submission that becomes a flush; `transaction` commits.
             self._commit = self._book.db.commit
             self._book.db.commit = self._book.db.flush
-        self.check_writable()
+        if not readonly:
+            self.check_writable()
 
     def __enter__(self) -> Book:
         return self
@@ -193,26 +197,49 @@ class Book:
 
     # --- what feedback needs
 
-    def scores(self, assignment: str, student: str, notebook: str) -> dict[str, tuple[float, float, bool, str | None]]:
-        """By grade id: the score that counts (by hand before automatic, with extra credit), the most there is,
-        whether a person still has to look, and the comment. Empty if nothing is recorded."""
-        try:
-            submitted = self._book.find_submission_notebook(notebook, assignment, student)
-        except MissingEntry:
-            return {}
-        comments = {comment.name: comment.comment for comment in submitted.comments}
+    def entries(self, assignment: str, student: str, notebook: str) -> dict[str, Entry]:
+        """What is recorded for each question, by grade id. Empty if nothing is."""
+        submitted = self._find(assignment, student, notebook)
+        grades = submitted.grades if submitted is not None else []
         return {
-            grade.name: (grade.score, grade.max_score, grade.needs_manual_grade, comments.get(grade.name))
-            for grade in submitted.grades
+            grade.name: Entry(grade.score, grade.max_score, grade.needs_manual_grade, grade.manual_score is not None)
+            for grade in grades
         }
 
     def comments(self, assignment: str, student: str, notebook: str) -> dict[str, str]:
         """Comments a person made, by the id of the solution or answer."""
+        submitted = self._find(assignment, student, notebook)
+        comments = submitted.comments if submitted is not None else []
+        return {comment.name: comment.manual_comment for comment in comments if comment.manual_comment}
+
+    def late_penalty(self, assignment: str, student: str, notebook: str) -> float:
+        """Points taken off for handing in late, as nbgrader or a person recorded them."""
+        submitted = self._find(assignment, student, notebook)
+        return (submitted.late_submission_penalty if submitted is not None else None) or 0.0
+
+    def handed_in(self, assignment: str, student: str) -> datetime | None:
+        """When the submission was handed in (UTC), where that is known."""
         try:
-            submitted = self._book.find_submission_notebook(notebook, assignment, student)
+            return self._book.find_submission(assignment, student).timestamp
         except MissingEntry:
-            return {}
-        return {comment.name: comment.manual_comment for comment in submitted.comments if comment.manual_comment}
+            return None
+
+    def _find(self, assignment: str, student: str, notebook: str) -> SubmittedNotebook | None:
+        try:
+            return self._book.find_submission_notebook(notebook, assignment, student)
+        except MissingEntry:
+            return None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A question in the gradebook. score: what counts, by hand before automatic, with extra credit. waiting: a person
+    still has to look. by_hand: a person entered the score."""
+
+    score: float
+    max: float
+    waiting: bool
+    by_hand: bool
 
 
 _BY_HAND = ("manual_score", "extra_credit", "manual_comment")

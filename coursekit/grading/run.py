@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,15 +78,18 @@ def run(
     cell_limit: float = CELL_LIMIT,
     time_limit: float = TIME_LIMIT,
     cancel: threading.Event | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Run:
     """Run a notebook (nbformat 4, unique cell ids) from top to bottom.
 
     skip: ids of code cells that are not run. files: (relative path, file) pairs copied beside the notebook.
     cell_limit, time_limit: seconds by the wall clock, for one cell and for all; starting up is not counted.
-    cancel: set by another thread to give up; then Cancelled is raised. RunError: no process could be started.
+    cancel: set by another thread to give up; then Cancelled is raised. progress: called with the number of cells that
+    are done and of all. RunError: no process could be started.
     The notebook passed in is not changed.
     """
     attempt = _Notebook(copy.deepcopy(notebook), set(skip), cell_limit, time_limit, cancel or threading.Event())
+    attempt.progress = progress
     while attempt.pending():
         with _Folder(files) as folder:
             attempt.run_pending(folder)
@@ -109,6 +112,7 @@ class _Notebook:
         self.outcomes: dict[str, Outcome] = {}
         self.outputs: dict[str, list[dict]] = {}
         self.has_raw: set[str] = set()
+        self.progress: Callable[[int, int], object] | None = None
         self.rich_left = 4 * RICH_LIMIT  # over the whole notebook
 
     def pending(self) -> list[str]:
@@ -202,6 +206,8 @@ class _Notebook:
         """The first outcome stands, unless a cell that went well before now does harm."""
         if id not in self.outcomes or outcome.status in ("timed out", "died"):
             self.outcomes[id] = outcome
+        if self.progress is not None:
+            self.progress(len(self.outcomes), len(self.cells))
 
     def _out_of_time(self, current: str) -> None:
         reason = f"the notebook's {self.time_limit:g} s were used up"

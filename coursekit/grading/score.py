@@ -100,7 +100,7 @@ def _bundle_grade(id: str, points: float, bundle: Any, result: str) -> Grade:
 
 def _case(case: dict) -> dict[str, Any]:
     kept: dict[str, Any] = {
-        name: str(case.get(name, ""))[:TEXT_LIMIT] for name in ("title", "status", "got", "expected", "hint")
+        name: one_line(case.get(name, "")) for name in ("title", "status", "got", "expected", "hint")
     }
     return kept | {"hidden": bool(case.get("hidden", False))}
 
@@ -152,6 +152,11 @@ def _defines(cell: NotebookNode) -> bool:
 
 def one_line(text: Any) -> str:
     """Text for a table: one line, no control characters, no more than fits."""
-    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", str(text))
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    text = " ".join(printable(str(text)).split())
     return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 3] + "..."
+
+
+def printable(text: str) -> str:
+    """Text without anything that could steer a terminal."""
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+    return "".join(c if c.isprintable() else " " for c in text)

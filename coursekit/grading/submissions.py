@@ -69,7 +69,9 @@ def read(course: Course, assignment: str, student: str, names: Iterable[str]) ->
     for name, filename in _assign(names, found, submission).items():
         _read_notebook(submission, name, filename)
     _read_timestamp(submission)
-    _list_files(submission)
+    submission.files, complete = other_files(submission.folder)
+    if not complete:
+        submission.remarks.append("There are more files than are taken along; the rest was left out.")
     return submission
 
 
@@ -145,18 +147,20 @@ def _read_timestamp(submission: Submission) -> None:
         submission.remarks.append("timestamp.txt is not a date; the time of handing in is unknown.")
 
 
-def _list_files(submission: Submission) -> None:
-    """Other files handed in, for the notebook to read: regular files, not hidden, within bounds."""
+def other_files(folder: Path) -> tuple[list[tuple[str, Path]], bool]:
+    """Files beside a notebook, for it to read, as (relative path, file): regular, not hidden, no notebooks, within
+    bounds. And whether that is all of them."""
+    files: list[tuple[str, Path]] = []
     total = 0
-    for folder, folders, filenames in os.walk(submission.folder):
+    for inside, folders, filenames in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for filename in sorted(filenames):
-            path = Path(folder) / filename
+            path = Path(inside) / filename
             status = os.lstat(path)
             if filename.startswith(".") or filename.endswith(".ipynb") or not stat.S_ISREG(status.st_mode):
                 continue
             total += status.st_size
-            if len(submission.files) >= EXTRA_FILES or total > EXTRA_BYTES:
-                submission.remarks.append("There are more files than are taken along; the rest was left out.")
-                return
-            submission.files.append((str(path.relative_to(submission.folder)), path))
+            if len(files) >= EXTRA_FILES or total > EXTRA_BYTES:
+                return files, False
+            files.append((str(path.relative_to(folder)), path))
+    return files, True

@@ -1,0 +1,210 @@
+"""`coursekit feedback`: a page for each student, from the autograded notebook and the gradebook.
+
+One HTML file without scripts or anything from elsewhere. All text is escaped. Hidden tests are not shown: of a hidden
+case the student sees that there is one, how it went, and its hint.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import nbformat
+from nbformat import NotebookNode
+
+from coursekit.grading.build import load_config
+from coursekit.grading.course import Course, CourseError
+from coursekit.grading.grade import write_atomically
+from coursekit.grading.gradebook import Book, Entry
+from coursekit.grading.report import number
+from coursekit.grading.run import is_test
+
+MARKS = {"passed": "✓", "partial": "◐", "wrong": "✗", "manual": "…", "not attempted": "–"}
+
+
+def feedback(course: Course, assignment: str, student: str | None = None) -> int:
+    """Write `feedback/<student>/<assignment>/<notebook>.html` for everybody who was graded, or for one student.
+    Returns the exit code: 1 if a page could not be made."""
+    names = [path.stem for path in course.notebooks(assignment)]
+    students = _graded_students(course, assignment, student)
+    written, failed = 0, []
+    with Book(course, load_config(course), readonly=True) as book:
+        for name in students:
+            for notebook in names:
+                try:
+                    page = _page(course, book, assignment, name, notebook)
+                except _NoResult as problem:
+                    failed.append(f"{name}: {problem}")
+                    continue
+                path = course.feedback / name / assignment / f"{notebook}.html"
+                write_atomically(path, _render(page).encode("utf-8", "replace"))
+                written += 1
+    print(f"{assignment}: {written} page{'s' * (written != 1)} in {course.feedback.name}/<student>/{assignment}/")
+    for problem in failed:
+        print(f"coursekit: no page for {problem}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+class _NoResult(Exception):
+    pass
+
+
+@dataclass
+class Question:
+    """What the page says about one question."""
+
+    id: str
+    name: str
+    heading: str
+    score: str
+    max: str
+    status: str
+    reason: str
+    waiting: bool
+    by_hand: bool
+    cases: list[dict[str, str]] = field(default_factory=list)
+    answer: str | None = None
+    comments: list[str] = field(default_factory=list)
+
+    @property
+    def css(self) -> str:
+        return self.status.replace(" ", "-")
+
+    @property
+    def mark(self) -> str:
+        return MARKS.get(self.status, "!")
+
+    @property
+    def word(self) -> str:
+        return {"manual": "to be read", "partial": "partly passed"}.get(self.status, self.status)
+
+    @property
+    def has_values(self) -> bool:
+        return any(case["got"] or case["expected"] for case in self.cases)
+
+
+def _graded_students(course: Course, assignment: str, student: str | None) -> list[str]:
+    found = sorted(path.parent.name for path in course.autograded.glob(f"*/{assignment}") if path.is_dir())
+    if student is not None and student not in found:
+        raise CourseError(f"{student!r} was not graded for {assignment}; run coursekit grade {assignment} first")
+    if not found:
+        raise CourseError(f"nobody was graded for {assignment}; run coursekit grade {assignment} first")
+    return found if student is None else [student]
+
+
+def _page(course: Course, book: Book, assignment: str, student: str, name: str) -> dict[str, Any]:
+    path = course.autograded / student / assignment / f"{name}.ipynb"
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except Exception as error:
+        raise _NoResult(f"{path} cannot be read; grade again") from error
+    entries = book.entries(assignment, student, name)
+    if not entries:
+        raise _NoResult(f"nothing about {name} is in the gradebook; grade again")
+    questions = _questions(notebook, entries, book.comments(assignment, student, name))
+    penalty = book.late_penalty(assignment, student, name)
+    score = max(sum(entry.score for entry in entries.values()) - penalty, 0.0)
+    most = sum(entry.max for entry in entries.values())
+    waiting = sum(entry.max for entry in entries.values() if entry.waiting)
+    handed_in = book.handed_in(assignment, student)
+    unreadable = next((q.reason for q in questions if q.status == "unreadable"), "")
+    return {
+        "title": _title(notebook) or name, "student": student, "questions": questions, "problem": unreadable,
+        "handed_in": f"{handed_in:%Y-%m-%d %H:%M}" if handed_in is not None else "",
+        "score": number(score), "max": number(most), "waiting": number(waiting) if waiting else "",
+        "penalty": number(penalty) if penalty else "",
+        "percent": _percent(score, most), "percent_waiting": _percent(waiting, most),
+        "remarks": [] if unreadable else list(notebook.metadata.get("coursekit", {}).get("remarks", [])),
+    }  # fmt: skip
+
+
+def _percent(part: float, whole: float) -> float:
+    return round(min(100.0, 100 * part / whole), 1) if whole else 0.0
+
+
+def _questions(notebook: NotebookNode, entries: dict[str, Entry], comments: dict[str, str]) -> list[Question]:
+    questions = []
+    heading, solutions = "", []
+    for cell in notebook.cells:
+        meta = cell.metadata.get("nbgrader", {})
+        id = meta.get("grade_id", "")
+        if meta.get("grade") and id in entries:
+            about = [id] if meta.get("solution") else solutions
+            said = [comments[name] for name in about if name in comments]
+            questions.append(_question(cell, entries[id], heading, said))
+        if meta.get("solution") and not meta.get("grade"):
+            solutions.append(id)
+        elif is_test(cell):
+            solutions = []
+        if cell.cell_type == "markdown" and not meta.get("solution"):
+            heading = _heading(cell.source) or heading
+    return questions
+
+
+def _question(cell: NotebookNode, entry: Entry, heading: str, comments: list[str]) -> Question:
+    result = cell.metadata.get("coursekit", {})
+    id = cell.metadata.nbgrader.grade_id
+    status, reason = result.get("status", "manual"), result.get("reason", "")
+    cases = [_case(case) for case in result.get("cases", [])]
+    if entry.by_hand:
+        status, reason = _status_by_hand(entry), "read by a person" if status == "manual" else "points given by a person"
+    elif status == "error":
+        status, reason = "manual", "the automatic check did not work here; a person will look at it"
+    elif result.get("cases"):
+        reason = _reason(result["cases"], status, reason)
+    answer = None
+    if not is_test(cell):
+        answer = "" if result.get("status") in ("not attempted", "unreadable") else cell.source
+    return Question(
+        id, id.removeprefix("test-"), heading, "–" if entry.waiting and not entry.by_hand else number(entry.score),
+        number(entry.max), status, reason, entry.waiting, entry.by_hand, cases, answer, comments,
+    )  # fmt: skip
+
+
+def _status_by_hand(entry: Entry) -> str:
+    return "passed" if entry.score >= entry.max else "partial" if entry.score > 0 else "wrong"
+
+
+def _case(case: dict[str, Any]) -> dict[str, str]:
+    status = case["status"]
+    shown = {"status": status, "css": status.replace(" ", "-"), "mark": MARKS.get(status, "!")}
+    hint = case["hint"] if status != "passed" else ""
+    if case["hidden"]:
+        # Neither title nor values: they would tell what is tried.
+        return shown | {"title": "hidden case", "got": "", "expected": "", "hint": hint}
+    return shown | {"title": case["title"], "got": case["got"], "expected": case["expected"], "hint": hint}
+
+
+def _reason(cases: list[dict[str, Any]], status: str, reason: str) -> str:
+    """Why points are missing, without what a hidden case would give away."""
+    first = next((case for case in cases if case["status"] != "passed"), None)
+    if first is None or not first["hidden"] or status not in ("partial", "wrong", "crashed"):
+        return reason
+    return f"a hidden case {'fails' if first['status'] == 'wrong' else 'crashes'}. {first['hint']}".strip()
+
+
+def _heading(text: str) -> str:
+    """The last heading of a markdown cell, without its marks."""
+    headings = re.findall(r"^#{1,6} +(.+?)\s*#*$", text, re.MULTILINE)
+    return re.sub(r"[`*_$]", "", headings[-1]).strip() if headings else ""
+
+
+def _title(notebook: NotebookNode) -> str:
+    return next((h for cell in notebook.cells if cell.cell_type == "markdown" and (h := _first_heading(cell.source))), "")
+
+
+def _first_heading(text: str) -> str:
+    heading = re.search(r"^# +(.+?)\s*$", text, re.MULTILINE)
+    return re.sub(r"[`*_$]", "", heading[1]) if heading else ""
+
+
+def _render(page: dict[str, Any]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    return environment.get_template("feedback.html").render(page=page)
