@@ -206,23 +206,32 @@ def _has_answers(path: Path) -> bool:
 def _remove_old(course: Course, files: Files) -> list[Path]:
     """Removes what an earlier build wrote and this one does not, if it is still as written. Nothing else, ever."""
     record = course.dir / "build" / "generated.json"
-    try:
-        earlier = json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        earlier = {}
     removed = []
-    for name, digest in sorted(earlier.items()):
+    for name, digest in sorted(_recorded(record).items()):
         path = course.dir / name
-        content = _bytes(path)
-        if path not in files and content is not None and _digest(content) == digest and ".." not in path.parts:
+        content = _bytes(path) if _may_remove(course, path) and path not in files else None
+        if content is not None and _digest(content) == digest:
             path.unlink()
             removed.append(path)
             print(f"{name}: removed, its source is gone")
             with contextlib.suppress(OSError):  # not empty
                 path.parent.rmdir()
-    digests = {path.relative_to(course.dir).as_posix(): _digest(content) for path, content in files.items()}
+    digests = {_shown(course, path): _digest(content) for path, content in files.items()}
     _write(record, json.dumps(digests, indent=1, sort_keys=True).encode() + b"\n")
     return removed
+
+
+def _recorded(record: Path) -> dict[str, str]:
+    try:
+        content = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _may_remove(course: Course, path: Path) -> bool:
+    inside = path.is_relative_to(course.release) or path.is_relative_to(course.source_notebooks)
+    return inside and ".." not in path.parts
 
 
 def _write(path: Path, content: bytes) -> None:
