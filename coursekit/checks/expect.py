@@ -23,8 +23,11 @@ def that(condition: bool, got: Any, expected: str, hint: str = "") -> None:
 
 
 def tensor(got: Any, like: Tensor | None = None, shape: tuple[int, ...] | None = None,
-           dtype: torch.dtype | None = None) -> Tensor:  # fmt: skip
-    """A finite tensor; of the shape and dtype of `like`, or of those given. Returns it."""
+           dtype: torch.dtype | None = None, hint: str = "") -> Tensor:  # fmt: skip
+    """A finite, real tensor; of the shape and dtype of `like`, or of those given. Returns it.
+
+    hint: shown for values that are NaN or infinite.
+    """
     if like is not None:
         shape, dtype = tuple(like.shape), like.dtype
     wanted = "a tensor" if shape is None else f"a tensor of shape {tuple(shape)}"
@@ -34,12 +37,14 @@ def tensor(got: Any, like: Tensor | None = None, shape: tuple[int, ...] | None =
         raise Wrong(describe(got), wanted, "Return a torch.Tensor.")
     if shape is not None and tuple(got.shape) != tuple(shape):
         raise Wrong(f"shape {tuple(got.shape)}", f"shape {tuple(shape)}", _shape_hint(got, tuple(shape)))
+    if got.is_complex():
+        raise Wrong(f"dtype {_short(got.dtype)}", "real numbers")
     if dtype is not None and got.dtype != dtype:
         raise Wrong(f"dtype {_short(got.dtype)}", f"dtype {_short(dtype)}", "Compute in the dtype of the input.")
     if got.is_floating_point() and not bool(got.isfinite().all()):
         bad = int((~got.isfinite()).sum())
         raise Wrong(f"{bad} of {got.numel()} values that are NaN or infinite", "finite values",
-                    "Where could a logarithm, a division or an exponential go wrong?")  # fmt: skip
+                    hint or "Where could a logarithm, a division or an exponential go wrong?")  # fmt: skip
     return got
 
 
@@ -61,7 +66,7 @@ def number(got: Any) -> float:
     """One finite number; a tensor with one element counts. Returns it as a float."""
     if got is None:
         raise Wrong("None", "a number", "Did you forget a return?")
-    if isinstance(got, Tensor) and got.numel() == 1:
+    if isinstance(got, Tensor) and got.numel() == 1 and not got.is_complex():
         got = got.item()
     if not isinstance(got, (int, float)):
         raise Wrong(describe(got), "one number")
@@ -77,7 +82,7 @@ def close(got: Any, expected: Any, tolerance: float = 1e-4, hint: str = "",
     mistakes: hint -> the value that a typical slip gives; the first that fits is the hint shown.
     """
     if isinstance(expected, Tensor):
-        got = tensor(got, shape=tuple(expected.shape))
+        got = tensor(got, shape=tuple(expected.shape), hint=hint)
     else:
         got, expected = (
             torch.tensor(number(got), dtype=torch.float64),

@@ -110,6 +110,8 @@ def from_student(value: Any, depth: int = 0) -> Any:
         return Foreign("something nested too deep")
     if value is None or isinstance(value, (bool, str)) or value is Ellipsis:
         return value
+    if isinstance(value, torch.Tensor) and value.layout is not torch.strided:
+        return Foreign(f"a tensor with the layout {value.layout}")
     if isinstance(value, torch.Tensor):
         # A subclass could answer `==` and `allclose` as it likes: strip it before anything looks at it.
         with torch._C.DisableTorchFunctionSubclass():

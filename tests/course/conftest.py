@@ -3,11 +3,13 @@
 import ast
 import linecache
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import jupytext
 import pytest
+import torch
 
 from coursekit.checks import Score, student
 
@@ -53,13 +55,19 @@ class Assignment:
     def __post_init__(self) -> None:
         self.cells = cells(self.path)
 
+    @cached_property
+    def given(self) -> dict[str, Any]:
+        """The namespace after the setup cell."""
+        namespace: dict[str, Any] = {"__name__": "__main__"}
+        run(self.of("readonly")["setup"], namespace, "setup")
+        return namespace
+
     def of(self, role: str) -> dict[str, str]:
         return {cell.name: cell.source for cell in self.cells if cell.role == role}
 
     def report(self, exercise: str, solution: str) -> dict[str, Any]:
         """The result of one exercise for one solution, in a namespace that holds only what the notebook gives."""
-        namespace: dict[str, Any] = {"__name__": "__main__"}
-        run(self.of("readonly")["setup"], namespace, "setup")
+        namespace = dict(self.given)
         run(solution, namespace, exercise)
         # The test gets a namespace of its own: it may reach the student's work by name and value only.
         with student.use(student.Notebook(namespace)):
@@ -67,6 +75,8 @@ class Assignment:
         assert isinstance(score, Score), f"the test cell of {exercise} does not end with exercise.score()"
         return score.exercise.report()
 
+
+torch.set_num_threads(1)  # networks this small are faster so, most of all when other tests run beside
 
 ASSIGNMENTS = [path.stem for path in sorted((ROOT / "solutions").glob("*/*.py"))]
 

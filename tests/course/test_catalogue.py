@@ -11,6 +11,13 @@ from conftest import ASSIGNMENTS, Assignment, Cell, cells
 
 HERE = Path(__file__).parent
 
+# What a function returns that does nothing: each must be survived by every case, and earn next to nothing.
+NOTHING = (
+    "None", "args[0]", "args[1]", "args[-1]", "0.0", "1", "True", "'text'", "[1.0]", "{}", "object()", "args[1] * float('nan')",
+    "torch.tensor([])", "torch.zeros(2, 3, 4)", "torch.rand(5).numpy()", "torch.zeros(1, dtype=torch.complex64)",
+    "torch.zeros(3).to_sparse()", "torch.nn.Linear(2, 2)", "iter([])",
+)  # fmt: skip
+
 
 def catalogue(name: str) -> list[Cell]:
     return cells(HERE / f"{name}.py")
@@ -61,9 +68,9 @@ def test_doing_nothing_earns_nothing(name, assignment):
     for exercise in course.of("test"):
         stub = f"def {exercise}(*args, **kwargs):\n    raise NotImplementedError()"
         assert course.report(exercise, stub)["status"] == "not attempted"
-        for nothing in ("pass", "return args[1] if len(args) > 1 else args[0]", "return args[0]", "return 0.0"):
-            report = course.report(exercise, f"def {exercise}(*args, **kwargs):\n    {nothing}")
-            assert report["points"] <= 0.34 * report["max"], f"{exercise} pays {report['points']} for `{nothing}`"
+        for nothing in NOTHING:
+            report = course.report(exercise, f"def {exercise}(*args, **kwargs):\n    return {nothing}")
+            assert report["points"] <= 0.25 * report["max"], f"{exercise} pays {report['points']} for {nothing}"
 
 
 @pytest.mark.parametrize("name", ASSIGNMENTS)
