@@ -99,7 +99,9 @@ def _table(grade: Grade, cell: NotebookNode) -> str:
                 lines += wrap("  !!   ", grade.reason, WIDTH)
             return "\n".join(lines)
     head = f"{grade.id}: {number(grade.score or 0.0)} of {number(grade.max)} points  "
-    return "\n".join(wrap(head, f"{grade.status}. {grade.reason}".rstrip(". ") if grade.reason else grade.status, WIDTH))
+    return "\n".join(
+        wrap(head, f"{grade.status}. {grade.reason}".rstrip(". ") if grade.reason else grade.status, WIDTH)
+    )
 
 
 def _total(tests: list[Grade], answers: list[Grade]) -> str:
@@ -108,5 +110,8 @@ def _total(tests: list[Grade], answers: list[Grade]) -> str:
     if answers:
         missing = [grade.id for grade in answers if grade.status == "not attempted"]
         points = number(sum(grade.max for grade in answers))
-        lines.append(f"{points} more for answers that a person reads" + f"; not written yet: {', '.join(missing)}" * bool(missing))
+        lines.append(
+            f"{points} more for answers that a person reads"
+            + f"; not written yet: {', '.join(missing)}" * bool(missing)
+        )
     return "\n".join(lines)

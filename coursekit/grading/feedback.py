@@ -31,14 +31,15 @@ def feedback(course: Course, assignment: str, student: str | None = None) -> int
     Returns the exit code: 1 if a page could not be made."""
     names = [path.stem for path in course.notebooks(assignment)]
     students = _graded_students(course, assignment, student)
-    written, failed = 0, []
+    written = 0
+    failed: list[str] = []
     with Book(course, load_config(course), readonly=True) as book:
         for name in students:
             for notebook in names:
                 try:
                     page = _page(course, book, assignment, name, notebook)
-                except _NoResult as problem:
-                    failed.append(f"{name}: {problem}")
+                except _NoResult as missing:
+                    failed.append(f"{name}: {missing}")
                     continue
                 path = course.feedback / name / assignment / f"{notebook}.html"
                 write_atomically(path, _render(page).encode("utf-8", "replace"))
@@ -128,7 +129,8 @@ def _percent(part: float, whole: float) -> float:
 
 def _questions(notebook: NotebookNode, entries: dict[str, Entry], comments: dict[str, str]) -> list[Question]:
     questions = []
-    heading, solutions = "", []
+    heading = ""
+    solutions: list[str] = []
     for cell in notebook.cells:
         meta = cell.metadata.get("nbgrader", {})
         id = meta.get("grade_id", "")
@@ -151,7 +153,10 @@ def _question(cell: NotebookNode, entry: Entry, heading: str, comments: list[str
     status, reason = result.get("status", "manual"), result.get("reason", "")
     cases = [_case(case) for case in result.get("cases", [])]
     if entry.by_hand:
-        status, reason = _status_by_hand(entry), "read by a person" if status == "manual" else "points given by a person"
+        status, reason = (
+            _status_by_hand(entry),
+            "read by a person" if status == "manual" else "points given by a person",
+        )
     elif status == "error":
         status, reason = "manual", "the automatic check did not work here; a person will look at it"
     elif result.get("cases"):
@@ -194,7 +199,9 @@ def _heading(text: str) -> str:
 
 
 def _title(notebook: NotebookNode) -> str:
-    return next((h for cell in notebook.cells if cell.cell_type == "markdown" and (h := _first_heading(cell.source))), "")
+    return next(
+        (h for cell in notebook.cells if cell.cell_type == "markdown" and (h := _first_heading(cell.source))), ""
+    )
 
 
 def _first_heading(text: str) -> str:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,9 +110,12 @@ def grade_class(
             return grade_submission(course, expected, name, time_limit, cell_limit, cancel)
 
         results = {}
-        for result in _in_parallel(work, names, jobs):
-            _record(course, book, expected, result)
-            results[result.student] = result
+        with contextlib.closing(_in_parallel(work, names, jobs)) as finished:
+            for result in finished:
+                _record(course, book, expected, result)
+                results[result.student] = result
+                result.notebooks.clear()  # a large class would fill the memory
+                result.submission = None
     return [results[name] for name in names]
 
 
@@ -223,7 +226,9 @@ def _note_results(notebook: NotebookNode, results: list[Grade], remarks: list[st
             cell.metadata.coursekit = from_dict({**grade.as_dict(), "cases": grade.cases})
 
 
-def _in_parallel(work: Callable[[str, threading.Event], Graded], names: list[str], jobs: int) -> Iterator[Graded]:
+def _in_parallel(
+    work: Callable[[str, threading.Event], Graded], names: list[str], jobs: int
+) -> Generator[Graded, None, None]:
     """Results as they come in, with a progress bar where somebody is watching. Interrupted, it stops all that runs."""
     from tqdm import tqdm
 
@@ -272,9 +277,11 @@ def _record(course: Course, book: Book, assignment: Assignment, result: Graded) 
                     }
                     book.record_untried(assignment.name, result.student, name, untried)
             new.put_in_place()
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        result.error = f"could not be written: {where}{error.strerror or error}"
+    except CourseError:
+        raise  # the gradebook itself: no use to go on
+    except Exception as error:
+        where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+        result.error = f"could not be recorded: {where}{getattr(error, 'strerror', None) or error}"
         for name, template in assignment.templates.items():
             result.grades[name] = _all(template, None, "error", result.error)
 

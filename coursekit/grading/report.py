@@ -7,6 +7,8 @@ import shutil
 import textwrap
 from typing import TYPE_CHECKING
 
+from coursekit.grading.score import printable
+
 if TYPE_CHECKING:
     from coursekit.grading.grade import Graded
     from coursekit.grading.score import Grade
@@ -24,14 +26,15 @@ def _student(result: Graded, width: int) -> str:
     points = f"{total(grades)} of {number(sum(grade.max for grade in grades))} points"
     waiting = sum(grade.max for grade in grades if grade.status == "manual")
     points += f", {number(waiting)} more await a person" if waiting else ""
-    lines = [f"{result.student}  {points}".rstrip(), "-" * min(width, len(result.student) + len(points) + 2)]
+    head = printable(f"{result.student}  {points}").encode("utf-8", "replace").decode()
+    lines = [head, "-" * min(width, len(head))]
     name = max([len(grade.id) for grade in grades] + [0])
     for grade in grades:
         score = "-" if grade.score is None else number(grade.score)
         head = f"  {grade.id:<{name}}  {score:>5} / {number(grade.max):<4} {grade.status:<13}  "
         lines += wrap(head, grade.reason, width)
     for remark in result.remarks:
-        lines += wrap("  * ", remark, width)
+        lines += wrap("  * ", printable(remark), width)
     return "\n".join(lines) + "\n"
 
 

@@ -49,19 +49,33 @@ def grades(run: Run, stubs: dict[str, str]) -> list[Grade]:
 
     stubs: the text of each solution and answer cell as released, by grade id; a cell that still has it was not tried.
     """
+    broken = _broken_setup(run)
     result: list[Grade] = []
     solutions: list[NotebookNode] = []
     for cell in run.notebook.cells:
         meta = cell.metadata.get("nbgrader", {})
         if is_test(cell):
             grade = _test_grade(cell, run.outcomes.get(cell.id, Outcome("died", "not run")))
-            result.append(_blame_solution(grade, _solutions_of(grade.id, solutions), run, stubs))
+            grade = _blame_solution(grade, _solutions_of(grade.id, solutions), run, stubs)
+            if broken and grade.status not in ("passed", "not attempted"):
+                grade = replace(grade, score=None, status="error", reason=broken)
+            result.append(grade)
             solutions = []
         elif meta.get("grade"):
             result.append(_answer_grade(cell, stubs))
         elif meta.get("solution"):
             solutions.append(cell)
     return result
+
+
+def _broken_setup(run: Run) -> str:
+    """What went wrong in a read-only cell of ours: a package or a file that is missing here costs nobody points."""
+    for cell in run.notebook.cells:
+        meta = cell.metadata.get("nbgrader", {})
+        outcome = run.outcomes.get(cell.id, Outcome("ran"))
+        if meta.get("locked") and not meta.get("grade") and outcome.status != "ran":
+            return f"the notebook's own cell {cell.id!r} did not run: {one_line(outcome.reason)}"
+    return ""
 
 
 def _answer_grade(cell: NotebookNode, stubs: dict[str, str]) -> Grade:
