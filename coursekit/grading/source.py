@@ -57,8 +57,8 @@ ROLES = {
 PLAIN = Role(("code", "markdown", "raw"))
 DEMO_TAG = "demo"
 
-# Keys of JupyterLab's own, such as `jupyter` and `tags`, are none: with one of them jupytext would write what JupyterLab
-# notes about the display of a cell into every header.
+# Keys of JupyterLab's own, such as `jupyter` and `tags`, are none: with one of them jupytext would write what
+# JupyterLab notes about the display of a cell into every header.
 ALLOWED_KEYS = (*ROLES, "points")
 # What jupytext itself notes about the text's layout: needed to write the text back, no part of the notebook.
 LAYOUT_KEYS = {"lines_to_next_cell", "lines_to_end_of_cell_marker", "cell_marker", "cell_depth"}
