@@ -121,16 +121,11 @@ def _notebook_path(folder: Path, source: Source) -> Path:
 
 
 def _other_files(course: Course, into: Path) -> Files:
-    """Images and data beside a source, for students too. No Python, no notebooks (solutions!), nothing hidden."""
-    files = {}
-    for assignment in course.assignments():
-        folder = course.sources / assignment
-        for path in sorted(folder.rglob("*")):
-            inside = path.relative_to(folder)
-            hidden = any(part.startswith(".") or part == "__pycache__" for part in inside.parts)
-            if path.is_file() and not hidden and path.suffix not in (".py", ".pyc", ".ipynb"):
-                files[into / assignment / inside] = path.read_bytes()
-    return files
+    return {
+        into / path.relative_to(course.sources): path.read_bytes()
+        for assignment in course.assignments()
+        for path in course.other_files(assignment)
+    }
 
 
 def _contents(sources: list[Source]) -> str:

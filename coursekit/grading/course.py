@@ -62,6 +62,17 @@ class Course:
             raise CourseError(f"unknown assignment {assignment!r}; known are: {known}")
         return found
 
+    def other_files(self, assignment: str) -> list[Path]:
+        """What lies beside the sources, images and data: no Python, no notebooks (solutions!), nothing hidden."""
+        folder = self.sources / assignment
+        return [
+            path
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+            and path.suffix not in (".py", ".pyc", ".ipynb")
+            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        ]
+
     def _all_sources(self) -> list[Path]:
         """Every text source, sorted; not the copies that editors and JupyterLab keep in hidden folders."""
         found = self.sources.glob("*/*.py")

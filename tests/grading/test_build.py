@@ -5,8 +5,12 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import nbformat
@@ -636,12 +640,59 @@ def test_nbgrader_commands_work_from_the_folder_of_the_course(course, hand_in, f
     assert "VALIDATION FAILED" in checked
 
 
+@pytest.mark.slow
+def test_formgrader_shows_the_course_in_jupyterlab(course):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = [
+        "--no-browser",
+        "--allow-root",
+        f"--port={port}",
+        "--ServerApp.port_retries=0",
+        "--IdentityProvider.token=t",
+    ]
+    log = course.dir / "lab.log"
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [program("jupyter-lab"), *options], cwd=course.dir, env=bare_shell(course), stdout=output, stderr=output
+        )
+        try:
+            assignments = json.loads(fetch(f"http://127.0.0.1:{port}/formgrader/api/assignments?token=t", server, log))
+        finally:
+            server.terminate()
+            server.wait(30)
+    assert [(a["name"], a["source_path"], a["release_path"]) for a in assignments] == [
+        ("tiny", "build/source/tiny", "notebooks/tiny")
+    ]
+
+
+def fetch(url, server, log):
+    """What the address answers, as soon as the server does."""
+    for _ in range(300):
+        assert server.poll() is None, log.read_text()
+        try:
+            return urllib.request.urlopen(url, timeout=60).read()
+        except urllib.error.HTTPError as error:
+            raise AssertionError(log.read_text()) from error
+        except OSError:  # not listening yet
+            time.sleep(0.2)
+    raise AssertionError(log.read_text())
+
+
+def program(name):
+    return str(Path(sys.executable).with_name(name))
+
+
+def bare_shell(course):
+    """The environment of somebody who has not activated ours."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "VIRTUAL_ENV"))}
+    return kept | {"PYTHONPATH": str(ROOT), "PATH": os.defpath, "HOME": str(course.dir)}
+
+
 def run_nbgrader(course, *arguments):
-    """The command as typed in a shell where the environment is not activated."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "VIRTUAL_ENV"))}
-    environment |= {"PYTHONPATH": str(ROOT), "PATH": os.defpath, "HOME": str(course.dir)}
-    command = [str(Path(sys.executable).with_name("nbgrader")), *arguments]
-    run = subprocess.run(command, cwd=course.dir, env=environment, capture_output=True, text=True, timeout=300)
+    command = [program("nbgrader"), *arguments]
+    run = subprocess.run(command, cwd=course.dir, env=bare_shell(course), capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr
     return run
 
