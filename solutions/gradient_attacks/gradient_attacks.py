@@ -25,6 +25,8 @@ import coursekit
 from coursekit import attacks, checks, data, evaluation, losses, plots, widgets
 from coursekit.perturbations import LpBall
 
+torch.set_num_threads(1)  # networks as small as these run faster on a single thread
+
 test_digits = data.load("mnist", "test")
 model = coursekit.models.load("mnist_cnn")  # a small convolutional network, trained the ordinary way
 

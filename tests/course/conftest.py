@@ -2,6 +2,7 @@
 
 import ast
 import linecache
+import shutil
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -92,3 +93,16 @@ def assignment():
         return known[name]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """The course, built in a folder of its own: -> Course."""
+    from coursekit.grading.build import build
+    from coursekit.grading.course import Course
+
+    course = Course(tmp_path_factory.mktemp("course"))
+    shutil.copytree(ROOT / "solutions", course.sources)
+    shutil.copy(ROOT / "nbgrader_config.py", course.dir)
+    assert build(course) == 0
+    return course
