@@ -139,7 +139,7 @@ class _Search:
     def _record(self, point: Tensor, images: Images, logits: Tensor, loss: Tensor, *, keep: bool = True) -> None:
         if self.trace is None:
             return
-        news = Iterate(point, logits, self._signed(loss))
+        news = Iterate(point.clone(), logits, self._signed(loss))  # point may be a view of x_t, which moves on
         if self.latest is None:  # the first time, images are all of them
             self.latest = news
         else:  # images that are done stay where they were
