@@ -118,8 +118,8 @@ def repair(template: Template, data: bytes) -> Repaired:
     """
     cells, repairs = read(data)
     _recognise(template, cells)
-    repairs += _describe(cells)
     cells = _without_duplicates(template, cells, repairs)
+    repairs += _describe(cells)
     _restore_missing(template, cells, repairs)
     _tests_after_solutions(template, cells, repairs)
     return _write(template, cells, repairs)
@@ -166,7 +166,7 @@ def _decode(data: bytes) -> tuple[str, list[str]]:
         encodings = ["utf-8-sig", "latin-1"]
     for encoding in encodings:
         try:
-            text = data.decode(encoding)
+            text = data.decode(encoding, "surrogatepass" if encoding.startswith("utf") else "strict")
         except UnicodeDecodeError:
             continue
         if "\0" in text:
@@ -384,7 +384,7 @@ def _without_duplicates(template: Template, cells: list[_Cell], repairs: list[st
                 dropped.add(id(cell))
             else:
                 cell.original, kept = None, kept + 1
-        rest = f"; {_count(kept, 'other')} that differ are kept as plain cells" if kept else ""
+        rest = f"; {_count(kept, 'other version')} kept as plain" if kept else ""
         repairs.append(f"{original.id}: was there {len(copies)} times; {told} counts{rest}.")
     return [cell for cell in cells if id(cell) not in dropped]
 
@@ -394,12 +394,13 @@ def _winner(original: Original, copies: list[_Cell]) -> tuple[_Cell, str]:
 
     A solution or answer: the last one that was worked on, which is the one that holds when the notebook is run from
     top to bottom. Earlier versions still run, so a right one stays in force if the last does not even parse. A test:
-    the last, so that all of the student's work is done before it; a read-only cell: the first.
+    the last that reads as released, so that the student's work is done before it. A read-only cell: the first.
     """
     if original.role == "readonly":
         return copies[0], "the first"
     if original.role == "test":
-        return copies[-1], "the last"
+        unedited = [cell for cell in copies if _same(cell.text, original)]
+        return (unedited or copies)[-1], "the last"
     attempted = [cell for cell in copies if cell.text.strip() and not _same(cell.text, original)]
     if not attempted:
         return copies[0], "the first"

@@ -131,7 +131,7 @@ class _Notebook:
                 cells.append({"id": id, "source": cell.source, "test": is_test(cell)})
             if id == last:
                 break
-        return {"cells": cells, "threads": 1, "memory": MEMORY_LIMIT}
+        return {"cells": cells, "threads": 1, "memory": MEMORY_LIMIT, "cell_limit": self.cell_limit}
 
     def run_pending(self, folder: Path) -> None:
         """One process, until it is done, dies, or has to be ended."""
@@ -196,10 +196,10 @@ class _Notebook:
         raise RunError(f"no process could be started to run the notebook: {worker.last_words()}")
 
     def _ended(self, event: dict, interrupted: bool) -> Outcome:
-        if interrupted:
-            return Outcome("timed out", _too_slow(self.cell_limit))
         if event.get("ok") is True:
             return Outcome("ran")
+        if interrupted:
+            return Outcome("timed out", _too_slow(self.cell_limit))
         return Outcome("raised", str(event.get("error"))[:500])
 
     def _finish(self, id: str, outcome: Outcome) -> None:

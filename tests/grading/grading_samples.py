@@ -1,0 +1,68 @@
+"""What the tests of grading share: the sample course's right answers, and small things to do with notebooks."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import psutil
+
+RIGHT = {
+    "add": "def add(a, b):\n    return a + b",
+    "double": "def double(x):\n    return 2 * x",
+    "root": "def root(x):\n    return math.sqrt(x)",
+    "why": "Addition is commutative.",
+}
+FULL = {"test-add": 2.0, "test-double": 1.0, "test-root": 3.0, "why": None}
+MOST = {"test-add": 2.0, "test-double": 1.0, "test-root": 3.0, "why": 2.0}
+
+
+def cell(notebook, id):
+    """The first cell of this id."""
+    return next(cell for cell in notebook.cells if cell.id == id)
+
+
+def place(notebook, id):
+    return next(i for i, cell in enumerate(notebook.cells) if cell.id == id)
+
+
+def code(source, id="own"):
+    return nbformat.v4.new_code_cell(source, id=id)
+
+
+def text(source, id="own-text"):
+    return nbformat.v4.new_markdown_cell(source, id=id)
+
+
+def as_bytes(notebook) -> bytes:
+    """The notebook as a file, whatever it holds: nbformat would mend or refuse some of what students hand in."""
+    return json.dumps(notebook, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def read_json(path: Path) -> dict:
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def scores(results: dict, student: str) -> dict:
+    return {id: grade["score"] for id, grade in results[student].items()}
+
+
+def coursekit(*arguments, course=None, **keywords) -> subprocess.CompletedProcess:
+    """The command line, as a person runs it."""
+    where = [] if course is None else ["--course", str(course.dir)]
+    command = [sys.executable, "-m", "coursekit.cli", *map(str, arguments), *where]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **keywords)
+
+
+def left_running() -> list[str]:
+    """Command lines of processes that a notebook's run has left behind."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            command = " ".join(process.cmdline())
+            if "coursekit.grading.worker" in command or "left-behind-by-a-student" in command:
+                found.append(command)
+        except psutil.Error:
+            continue
+    return found
