@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 3 Gradient attacks
 #
-# You have seen that adversarial examples exist. Here you build the machine that finds them. It takes one idea, *gradient ascent on the input instead of gradient descent on the weights*, and one projection, and with them it drives a digit classifier from 98 % accuracy down to almost nothing, with changes that you can hardly see.
+# Build the machine that finds adversarial examples, and measure with it how robust a classifier is. It takes one idea, *gradient ascent on the input instead of gradient descent on the weights*, and one projection. With them you will drive a digit classifier from 98 % accuracy to less than 1 %, with changes that leave every digit perfectly readable.
 #
 # **After this notebook you can**
 #
@@ -308,7 +308,7 @@ def _(input_gradient):
 exercise.score()
 
 # %% [markdown]
-# This is what the attacker sees: red pixels raise the loss when they get brighter, blue ones when they get darker. The gradient is not random speckle: it lives where strokes are, or where a stroke would make another digit.
+# This is what the attacker sees: orange pixels raise the loss when they get brighter, blue ones when they get darker. The largest derivatives lie on the strokes and around them, where the picture would have to change to be read as another digit. But nearly every pixel has *some* say, even in the empty corners: 784 small changes that all push the same way add up.
 
 # %% demo="gradient-picture"
 plots.gradient(x[:5], attacks.input_gradient(model, x[:5], y[:5]))
@@ -985,10 +985,10 @@ def _(keep_worst):
 exercise.score()
 
 # %% [markdown]
-# How much do restarts gain? Here is an attack's own record: accuracy over the steps, and after 1, 2, ... restarts. If the curve still falls at the right end, the attack had not finished, and its robust accuracy was too good to be true.
+# How much do restarts gain? Here is an attack's own record: loss and accuracy over the steps, and accuracy after 1, 2, ... restarts. A curve that still falls at its right end means that the attack had not finished, and its robust accuracy was too good to be true. Change `steps` to 3 or the radius to 0.05 and look again.
 
 # %% demo="diagnostics"
-plots.diagnostics(model, x[:100], y[:100], LpBall(0.08, math.inf), steps=20, restarts=5)
+plots.diagnostics(model, x[:100], y[:100], LpBall(0.1, math.inf), steps=20, restarts=5)
 
 # %% [markdown]
 # ## 3.10 Robust accuracy
@@ -1058,14 +1058,14 @@ exercise.score()
 # %% [markdown]
 # One number at one ε says little; a **curve** over ε says how a classifier gives way, and whether the attack is sound: at a large enough ε every attack worth its name must reach 0, for the ball then holds images of other classes.
 #
-# **Predict**: noise of the same size, but random, $\pm\epsilon$ for each pixel. Which accuracy is left at ε = 0.1, where PGD leaves almost nothing?
+# **Predict**: noise of the same size, but random, $\pm\epsilon$ for each pixel. How many of 100 digits are still read rightly at ε = 0.2, where PGD leaves less than one?
 
 # %%
 my_guess = None  # replace None by a number from 0 to 100
 
 # %% demo="random-noise"
 signs = 2 * torch.randint(0, 2, x.shape, generator=torch.Generator().manual_seed(0)) - 1
-noisy = (x + 0.1 * signs).clamp(0, 1)
+noisy = (x + 0.2 * signs).clamp(0, 1)
 checks.reveal(my_guess, f"{100 * (model(noisy).argmax(dim=1) == y).float().mean().item():.0f} of 100",
               "In 784 dimensions a random direction is nearly at right angles to the one that matters. The worst case is not bad luck: it is built.")
 
