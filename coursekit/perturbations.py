@@ -37,8 +37,7 @@ class LpBall:
         _check_eps(self.eps)
         if self.p not in NORMS:
             raise ValueError(f"p must be 1, 2 or math.inf; got {self.p!r}")
-        lo, hi = self.bounds
-        if not lo < hi:
+        if not (isinstance(self.bounds, tuple) and len(self.bounds) == 2 and self.bounds[0] < self.bounds[1]):
             raise ValueError(f"bounds must be (lo, hi) with lo < hi; got {self.bounds!r}")
 
     def project(self, x_tilde: Tensor, x: Tensor) -> Tensor:
@@ -188,18 +187,22 @@ def _shrink_l2(length: Tensor, room: Tensor, eps: Tensor) -> Tensor:
 def _shrink_l1(length: Tensor, room: Tensor, eps: Tensor) -> Tensor:
     """min(max(|delta_i| - mu, 0), room_i) with the least mu >= 0 whose L1 norm is at most eps; all (B, n), eps (B, 1).
 
-    As mu falls, coordinate i starts to grow at |delta_i| and stops when it has used up its room. In between the norm
-    is linear in mu: sort these kinks, add up the norm from kink to kink, solve on the piece that reaches eps.
+    As mu falls from the largest |delta_i| by nu, coordinate i starts to grow once nu is its gap to the largest, and
+    stops when it has used up its room. In between the norm is linear in nu: sort these kinks, add up the norm from
+    kink to kink, solve on the piece that reaches eps.
     """
     full = torch.minimum(length, room)
-    kinks, order = torch.cat([length, length - full], dim=1).sort(dim=1, descending=True)
+    gap = length.amax(1, keepdim=True) - length
+    kinks, order = torch.cat([gap, gap + full], dim=1).sort(dim=1)
     starts = order < length.shape[1]
     growing = (2 * starts.to(length.dtype) - 1).cumsum(1)
     norm = torch.zeros_like(kinks)
-    norm[:, 1:] = (growing[:, :-1] * (kinks[:, :-1] - kinks[:, 1:])).cumsum(1)
+    norm[:, 1:] = (growing[:, :-1] * kinks.diff(dim=1)).cumsum(1)
     piece = ((norm <= eps).sum(1, keepdim=True) - 1).clamp_min(0)
-    mu = kinks.gather(1, piece) - (eps - norm.gather(1, piece)) / growing.gather(1, piece).clamp_min(1)
-    shrunk = torch.minimum((length - mu).clamp_min(0), room)
+    nu = kinks.gather(1, piece) + (eps - norm.gather(1, piece)) / growing.gather(1, piece).clamp_min(1)
+    shrunk = torch.minimum((nu - gap).clamp_min(0), room)
+    total = shrunk.sum(1, keepdim=True)  # for points very far out, rounding of nu - gap can exceed eps by itself
+    shrunk = torch.where(total > eps, shrunk * (eps / total), shrunk)
     return torch.where(full.sum(1, keepdim=True) <= eps, full, shrunk)
 
 

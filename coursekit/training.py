@@ -1,6 +1,6 @@
 """Standard and adversarial training, and the command that made the shipped weights.
 
-    python -m coursekit.training mnist_cnn --training pgd --eps 0.1
+python -m coursekit.training mnist_cnn --training pgd --eps 0.1
 """
 
 import argparse
@@ -25,7 +25,7 @@ Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 def fit(
     model: nn.Module, x: Tensor, y: Tensor, *, epochs: int = 10, batch_size: int = 100, lr: float = 2e-3,
-    attack: Attack | None = None, augment: Callable[[Tensor, Generator], Tensor] | None = None,
+    attack: Attack | None = None, augment: Callable[[Tensor, Generator | None], Tensor] | None = None,
     generator: Generator | None = None, progress: bool = True,
 ) -> nn.Module:  # fmt: skip
     """Trains the model in place on x (N, ...), y int64 (N,) with Adam and returns it in eval mode.
@@ -97,10 +97,11 @@ def random_shift(x: Tensor, generator: Generator | None = None) -> Tensor:
 
 # Per architecture: the data set, how to train on it, and the L-inf radius its robust accuracy is recorded at.
 RECIPES: dict[str, dict] = {
-    "mnist_cnn": {"data": "mnist", "eps": 0.1, "fit": {"epochs": 20, "augment": random_shift}},
-    "mnist_linear": {"data": "mnist", "eps": 0.1, "fit": {"epochs": 20}},
-    "moons_mlp": {"data": "moons", "eps": 0.05, "fit": {"epochs": 100}},
+    "mnist_cnn": {"data": "mnist", "eps": 0.1, "epochs": 20, "fit": {"augment": random_shift}},
+    "mnist_linear": {"data": "mnist", "eps": 0.1, "epochs": 20, "fit": {}},
+    "moons_mlp": {"data": "moons", "eps": 0.05, "epochs": 100, "fit": {}},
 }
+HEAD_START = 3  # epochs on x itself: from random weights, adversarial training often ends in a constant classifier
 
 
 def train(name: str, training: str = "standard", eps: float | None = None, *, progress: bool = True) -> nn.Module:
@@ -119,9 +120,12 @@ def train(name: str, training: str = "standard", eps: float | None = None, *, pr
             model = models.build(name)
         settings = {**recipe["fit"], "generator": Generator().manual_seed(0), "progress": progress}
         if training == "standard":
-            return fit(model, dataset.x, dataset.y, **settings)
+            return fit(model, dataset.x, dataset.y, epochs=recipe["epochs"], **settings)
         threat = LpBall(recipe["eps"] if eps is None else eps, math.inf)
-        return adversarial_fit(model, dataset.x, dataset.y, threat, method=training, **settings)
+        fit(model, dataset.x, dataset.y, epochs=HEAD_START, **settings)
+        return adversarial_fit(
+            model, dataset.x, dataset.y, threat, method=training, epochs=recipe["epochs"] - HEAD_START, **settings
+        )
     finally:
         torch.set_num_threads(threads)
 

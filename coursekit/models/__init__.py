@@ -56,8 +56,8 @@ def weights_file(name: str, training: str, eps: float | None) -> Path:
     if eps is None:
         eps = max(radii)
     if eps not in radii:
-        allowed = ", ".join(f"{radius:g}" for radius in sorted(radii)) if any(radii) else "None"
-        raise ValueError(f"eps of {name!r} with training {training!r} must be one of {allowed}; got {eps!r}")
+        allowed = f"one of {', '.join(f'{radius:g}' for radius in sorted(radii))}" if any(radii) else "None"
+        raise ValueError(f"eps of {name!r} with training {training!r} must be {allowed}; got {eps!r}")
     return radii[eps]
 
 

@@ -1,0 +1,107 @@
+import pytest
+import torch
+from torch import nn
+
+from coursekit import models
+from coursekit.models.state import differentiating, evaluating
+from coursekit.training import measure
+
+SHIPPED = sorted(path.name.removesuffix(".safetensors").split("-") for path in models.WEIGHTS.glob("*.safetensors"))
+SHIPPED = [(name, training, float(*eps) if eps else None) for name, training, *eps in SHIPPED]
+
+
+def test_something_is_shipped():
+    assert {("mnist_cnn", "standard", None), ("mnist_cnn", "pgd", 0.1), ("moons_mlp", "standard", None)} <= {*SHIPPED}
+
+
+@pytest.mark.parametrize("arguments", SHIPPED)
+def test_shipped_weights_are_as_good_as_recorded(arguments):
+    name, _, eps = arguments
+    recorded = models.recipe(*arguments)
+    found = measure(models.load(*arguments), name, eps)
+    # Another processor may round another way: a few images of a thousand.
+    assert found.clean == pytest.approx(float(recorded["clean"]), abs=0.003)
+    assert found.robust == pytest.approx(float(recorded["robust"]), abs=0.01)
+
+
+@pytest.mark.parametrize("arguments", SHIPPED)
+def test_recipes_name_the_command_that_makes_them(arguments):
+    name, training, eps = arguments
+    command = models.recipe(*arguments)["command"].split()
+    assert command[:6] == ["python", "-m", "coursekit.training", name, "--training", training]
+    assert command[6:] == ([] if eps is None else ["--eps", f"{eps:g}"])
+
+
+def test_the_standard_cnn_is_accurate_and_the_robust_one_robust():
+    standard, robust = models.recipe("mnist_cnn"), models.recipe("mnist_cnn", "pgd", 0.1)
+    assert float(standard["clean"]) >= 0.97
+    assert float(robust["clean"]) >= 0.95
+    assert float(robust["robust"]) >= float(standard["robust"]) + 0.3
+
+
+def test_loaded_models_are_ready_to_use_and_ones_own(digits):
+    x, y = digits
+    first, second = models.load("mnist_cnn"), models.load("mnist_cnn")
+    assert not any(module.training for module in first.modules())
+    assert first(x).shape == (100, 10)
+    assert first(x).dtype == torch.float32
+    assert all(parameter.requires_grad and parameter.is_leaf for parameter in first.parameters())
+    with torch.no_grad():
+        for parameter in first.parameters():
+            parameter.zero_()
+    assert (second(x).argmax(1) == y).float().mean() > 0.9
+    assert (models.load("mnist_cnn")(x).argmax(1) == y).float().mean() > 0.9
+
+
+def test_loading_leaves_the_global_random_state_alone():
+    state = torch.random.get_rng_state()
+    models.load("mnist_cnn")
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_no_eps_takes_the_largest():
+    largest = max(eps for name, training, eps in SHIPPED if (name, training) == ("mnist_cnn", "pgd"))
+    assert models.recipe("mnist_cnn", "pgd") == models.recipe("mnist_cnn", "pgd", largest)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("mnist_cn",), "name must be one of 'mnist_cnn'.*got 'mnist_cn'"),
+        (("mnist_cnn", "fgsmm"), "training of 'mnist_cnn' must be one of .*'standard'.*got 'fgsmm'"),
+        (("mnist_cnn", "pgd", 0.25), "eps of 'mnist_cnn' with training 'pgd' must be one of 0.1.*got 0.25"),
+        (("mnist_cnn", "standard", 0.1), "eps of 'mnist_cnn' with training 'standard' must be None; got 0.1"),
+    ],
+)
+def test_what_is_not_shipped_is_answered_with_what_is(arguments, says):
+    with pytest.raises(ValueError, match=says):
+        models.load(*arguments)
+    with pytest.raises(ValueError, match=says):
+        models.recipe(*arguments)
+
+
+@pytest.mark.parametrize("name", models.ARCHITECTURES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_every_architecture_runs_in_every_dtype(name, dtype):
+    shape = (2,) if name.startswith("moons") else (1, 28, 28)
+    logits = models.build(name).to(dtype)(torch.rand(3, *shape, dtype=dtype))
+    assert logits.dtype == dtype
+    assert logits.shape == (3, 2 if name.startswith("moons") else 10)
+
+
+def test_evaluating_restores_every_module_by_itself():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Dropout(), nn.BatchNorm1d(2)), nn.Dropout())
+    model.train()
+    model[1].eval()
+    model[1][0].train()
+    modes = [module.training for module in model.modules()]
+    with pytest.raises(KeyError), evaluating(model):
+        assert not any(module.training for module in model.modules())
+        raise KeyError
+    assert [module.training for module in model.modules()] == modes
+
+
+@pytest.mark.parametrize("switched_off", [torch.no_grad, torch.inference_mode])
+def test_differentiating_switches_gradients_on(switched_off):
+    with switched_off(), differentiating():
+        assert torch.ones(1).requires_grad_().exp().requires_grad
