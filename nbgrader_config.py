@@ -62,10 +62,13 @@ c.Autograde.sanitize_preprocessors = [
     preprocessors.CheckCellMetadata,
 ]
 
-# Autograded notebooks hold the hidden tests; what students get back does not.
+# Autograded notebooks hold the hidden tests and the marking schemes; what students get back does not.
+c.TagRemovePreprocessor.enabled = True
+c.TagRemovePreprocessor.remove_cell_tags = {"marking-scheme"}
 c.GenerateFeedback.preprocessors = [
     preprocessors.GetGrades,
     preprocessors.ClearHiddenTests,
+    "nbconvert.preprocessors.TagRemovePreprocessor",
     "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
 ]
 

@@ -29,7 +29,7 @@ from coursekit.grading.course import Course, CourseError
 from coursekit.grading.gradebook import Book
 from coursekit.grading.run import CELL_LIMIT, TIME_LIMIT, Cancelled, run
 from coursekit.grading.score import Grade, grades
-from coursekit.grading.source import SourceError
+from coursekit.grading.source import SourceError, marking_schemes
 from coursekit.grading.source import read as read_source
 from coursekit.grading.submissions import Submission
 
@@ -38,15 +38,19 @@ NOT_ISOLATED = (
     "grade only work of people you trust."
 )
 
+SCHEME_TAG = "marking-scheme"  # nbgrader_config.py takes cells with it out of nbgrader's own feedback
+
 
 @dataclass(frozen=True)
 class Assignment:
-    """What submissions are graded against. templates and canonical notebooks by notebook name; files beside them."""
+    """What submissions are graded against. templates and canonical notebooks by notebook name; files beside them;
+    marking schemes by grade id."""
 
     name: str
     templates: dict[str, repair.Template]
     canonical: dict[str, NotebookNode]
     files: list[tuple[str, Path]]
+    schemes: dict[str, str]
 
 
 @dataclass
@@ -124,7 +128,7 @@ def grade_class(
 
 def load(course: Course, assignment: str, config: Config) -> Assignment:
     """Read the text sources, as they are now. CourseError if there is no such assignment or a source is wrong."""
-    templates, canonical = {}, {}
+    templates, canonical, schemes = {}, {}, {}
     for path in course.notebooks(assignment):
         try:
             source = read_source(path).notebook
@@ -134,13 +138,14 @@ def load(course: Course, assignment: str, config: Config) -> Assignment:
             release = nbformat.reads(release_notebook(source, config), as_version=4)
             canonical[path.stem] = canonical_notebook(source, config)
         templates[path.stem] = repair.Template.of(canonical[path.stem], release)
+        schemes |= marking_schemes(source)
     folder = course.sources / assignment
     files = [
         (str(path.relative_to(folder)), path)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.suffix not in (".py", ".pyc", ".ipynb") and not path.name.startswith(".")
     ]
-    return Assignment(assignment, templates, canonical, files)
+    return Assignment(assignment, templates, canonical, files, schemes)
 
 
 def canonical_notebook(source: NotebookNode, config: Config) -> NotebookNode:
@@ -207,6 +212,7 @@ def _grade_notebook(
         result.grades[name] = sorted(grades(executed, template.stubs), key=lambda grade: order.index(grade.id))
         result.remarks += repaired.repairs
     _note_results(notebook, result.grades[name], result.remarks)
+    _show_schemes(notebook, assignment.schemes)
     result.notebooks[name] = notebook
 
 
@@ -224,6 +230,20 @@ def _note_results(notebook: NotebookNode, results: list[Grade], remarks: list[st
         if cell.id in by_id:
             grade = by_id[cell.id]
             cell.metadata.coursekit = from_dict({**grade.as_dict(), "cases": grade.cases})
+
+
+def _show_schemes(notebook: NotebookNode, schemes: dict[str, str]) -> None:
+    """Below each answer its marking scheme, so that formgrader shows both. The tag keeps it out of the feedback."""
+    ids = {cell.id for cell in notebook.cells}
+    cells = []
+    for cell in notebook.cells:
+        cells.append(cell)
+        scheme_id = f"{cell.id}-scheme"
+        if cell.id in schemes and scheme_id not in ids:
+            text = f"**Marking scheme** (students do not get this)\n\n{schemes[cell.id]}"
+            metadata = {"tags": [SCHEME_TAG], "deletable": False, "editable": False}
+            cells.append(nbformat.v4.new_markdown_cell(text, id=scheme_id, metadata=metadata))
+    notebook.cells = cells
 
 
 def _in_parallel(

@@ -289,6 +289,16 @@ def without(text: str, region: str, stub: str | None = None) -> str:
     return "\n".join(kept)
 
 
+def marking_schemes(notebook: NotebookNode) -> dict[str, str]:
+    """{grade id: marking scheme} of the free-text answers of a source notebook."""
+    begin, end = f"BEGIN {MARK_SCHEME}", f"END {MARK_SCHEME}"
+    regions = {
+        cell.id: re.search(f"^.*{begin}.*\n((?:.*\n)*?).*{end}.*$", cell.source, re.MULTILINE)
+        for cell in notebook.cells
+    }
+    return {grade_id: region[1].strip() for grade_id, region in regions.items() if region}
+
+
 def _release_problems(cell: _Cell) -> Iterator[str]:
     """A solution cell must still be Python when the solution is taken out of it."""
     from IPython.core.inputtransformer2 import TransformerManager  # magics and `!` are fine here
