@@ -69,7 +69,9 @@ class Book:
         with self._clear_errors():
             if self._book.engine.dialect.name == "sqlite":
                 self._book.db.rollback()
-                self._book.db.connection().exec_driver_sql("BEGIN IMMEDIATE")
+                connection = self._book.db.connection()
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                connection.exec_driver_sql("CREATE TABLE coursekit_probe (x)")  # a lock alone is had read-only too
             self._book.db.rollback()
 
     @contextlib.contextmanager

@@ -116,9 +116,10 @@ def _read_regular(path: Path) -> bytes:
     if path.is_symlink():
         raise _Refused("is a symbolic link; links are not followed")
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _Refused("is not a regular file")
     with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise _Refused("is not a regular file")
         data = file.read(SIZE_LIMIT + 1)
         if len(data) > SIZE_LIMIT:
             size = os.fstat(descriptor).st_size

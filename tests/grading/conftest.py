@@ -8,8 +8,9 @@ import nbformat
 import pytest
 from grading_samples import RIGHT, as_bytes
 
-from coursekit.grading.build import build
+from coursekit.grading.build import build, load_config
 from coursekit.grading.course import Course
+from coursekit.grading.gradebook import Book
 
 HERE = Path(__file__).parent
 
@@ -45,7 +46,7 @@ def filled(release):
 
 @pytest.fixture(scope="session")
 def new_course(built, tmp_path_factory):
-    """new_course(): a course of one's own, built, without submissions."""
+    """new_course(): a course of one's own, built, without submissions and without a gradebook."""
 
     def make() -> Course:
         folder = tmp_path_factory.mktemp("class") / "course"
@@ -55,9 +56,20 @@ def new_course(built, tmp_path_factory):
     return make
 
 
+@pytest.fixture(scope="session")
+def empty_gradebook(new_course) -> bytes:
+    """A new gradebook: making one takes a second."""
+    course = new_course()
+    with Book(course, load_config(course)):
+        return course.gradebook.read_bytes()
+
+
 @pytest.fixture
-def course(new_course) -> Course:
-    return new_course()
+def course(new_course, empty_gradebook) -> Course:
+    """A course of one's own with an empty gradebook."""
+    course = new_course()
+    course.gradebook.write_bytes(empty_gradebook)
+    return course
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,10 @@
 """What the tests of grading share: the sample course's right answers, and small things to do with notebooks."""
 
 import json
+import os
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import nbformat
@@ -55,13 +57,18 @@ def coursekit(*arguments, course=None, **keywords) -> subprocess.CompletedProces
     return subprocess.run(command, capture_output=True, text=True, timeout=300, **keywords)
 
 
+# Handed on to everything that a notebook's run starts, so that other runs on this machine are not mistaken for ours.
+os.environ["COURSEKIT_TEST_RUN"] = uuid.uuid4().hex
+
+
 def left_running() -> list[str]:
-    """Command lines of processes that a notebook's run has left behind."""
+    """Command lines of the processes that run notebooks, or that notebooks have left behind."""
     found = []
     for process in psutil.process_iter():
         try:
             command = " ".join(process.cmdline())
-            if "coursekit.grading.worker" in command or "left-behind-by-a-student" in command:
+            ours = process.environ().get("COURSEKIT_TEST_RUN") == os.environ["COURSEKIT_TEST_RUN"]
+            if ours and ("coursekit.grading.worker" in command or "left-behind-by-a-student" in command):
                 found.append(command)
         except psutil.Error:
             continue
