@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+from nbconvert.preprocessors import TagRemovePreprocessor
 from nbgrader import preprocessors
 
 from coursekit.grading.course import Course
@@ -62,13 +63,19 @@ c.Autograde.sanitize_preprocessors = [
     preprocessors.CheckCellMetadata,
 ]
 
+
 # Autograded notebooks hold the hidden tests and the marking schemes; what students get back does not.
-c.TagRemovePreprocessor.enabled = True
-c.TagRemovePreprocessor.remove_cell_tags = {"marking-scheme"}
+class RemoveMarkingSchemes(TagRemovePreprocessor):
+    """A class of its own: settings of nbconvert's would hide the schemes in formgrader as well."""
+
+    def __init__(self, **settings):
+        super().__init__(enabled=True, remove_cell_tags={"marking-scheme"}, **settings)
+
+
 c.GenerateFeedback.preprocessors = [
     preprocessors.GetGrades,
     preprocessors.ClearHiddenTests,
-    "nbconvert.preprocessors.TagRemovePreprocessor",
+    RemoveMarkingSchemes,
     "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
 ]
 
