@@ -25,7 +25,11 @@ def reports(notebook):
 
 
 def graded_cells(notebook):
-    return {cell.id for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade") and cell.cell_type == "code"}
+    return {
+        cell.id
+        for cell in notebook.cells
+        if cell.metadata.get("nbgrader", {}).get("grade") and cell.cell_type == "code"
+    }
 
 
 @pytest.fixture(scope="module", params=ASSIGNMENTS)
