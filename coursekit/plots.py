@@ -118,23 +118,29 @@ def as_html(figure: Figure, *, sharp: float = 2.0) -> str:
 
 
 def image_tag(png: bytes, alt: str, *, width: int, height: int | None = None) -> str:
-    """An `<img>` that carries picture and alt text in itself, so it survives saving, export and sanitising."""
+    """An `<img>` that carries picture and alt text in itself, so it survives saving, export and sanitising.
+
+    A height lets the browser keep the place free while it decodes the picture: nothing jumps at a redraw.
+    """
     size = f'width="{width}"' + (f' height="{height}"' if height else "")
     data = base64.b64encode(png).decode()
-    shape = "max-width:100%" if height else "max-width:100%;height:auto"
-    return f'<img {size} alt="{escape(alt, quote=True)}" style="{shape}" src="data:image/png;base64,{data}">'
+    return (
+        f'<img {size} alt="{escape(alt, quote=True)}" style="max-width:100%;height:auto" '
+        f'src="data:image/png;base64,{data}">'
+    )
 
 
 def install(shell: Any = None) -> None:
     """Shows every matplotlib figure of an IPython session with its alt text; called on import, harmless twice.
 
-    Notebooks drop the alt text of `image/png` outputs, so figures are shown as static HTML beside it.
+    Notebooks drop the alt text of `image/png` outputs, so figures are shown as static HTML; a terminal gets the words.
     """
     if shell is None and "IPython" in sys.modules:
         shell = sys.modules["IPython"].get_ipython()
     if shell is not None:
-        formatter = shell.display_formatter.formatters["text/html"]
-        formatter.for_type(Figure, lambda figure: as_html(figure) if figure.axes else None)
+        formatters = shell.display_formatter.formatters
+        formatters["text/html"].for_type(Figure, lambda figure: as_html(figure) if figure.axes else None)
+        formatters["text/plain"].for_type(Figure, lambda figure, printer, cycle: printer.text(alt_text(figure)))
 
 
 install()
@@ -395,10 +401,7 @@ def curves(
         said.append(f"{label}: {_fall_in_words(eps, accuracy)}.")
     if chance is not None:
         axes.axhline(chance, color=GREY, linestyle=":", linewidth=1.5)
-        axes.annotate(
-            f"guessing: {percent(chance)}", (1, chance), xycoords=axes.get_yaxis_transform(), xytext=(0, 3),
-            textcoords="offset points", ha="right", fontsize=9, color=GREY,
-        )  # fmt: skip
+        labels[f"guessing: {percent(chance)}"] = (np.array(axes.get_xlim()), np.full(2, chance), GREY)
         said.append(f"Guessing gives {percent(chance)}.")
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title, ylim=(-0.02, 1.03))
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
@@ -480,12 +483,11 @@ def _free_box(
         apart = (boxes[:, :2] >= other[2:] + 4).any(axis=1) | (boxes[:, 2:] <= other[:2] - 4).any(axis=1)
         cost += np.where(apart, 0, 1e4)
     cost += 1e3 * ((boxes[:, :2] < frame[:2]) | (boxes[:, 2:] > frame[2:])).any(axis=1)
-    # Among the free places, the one farthest from the other lines belongs to this line without doubt.
-    others = [trace for trace in traces if trace is not own]
+    # Among the free places, the one where no other line is near its own leaves no doubt whose label it is.
+    others = [trace[::3] for trace in traces if trace is not own]
     if others:
-        centre = boxes[:, :2] + size / 2
-        distance = np.min([np.hypot(*(centre[:, None] - trace[::3]).T).min(axis=0) for trace in others], axis=0)
-        cost -= np.minimum(distance, 80) / 100
+        apart = np.min([np.hypot(*(own[::3, None] - trace).T).min(axis=0) for trace in others], axis=0)
+        cost -= np.minimum(apart, 60).repeat(len(hang)) / 10
     return boxes[cost.argmin()]
 
 
@@ -692,7 +694,8 @@ def convergence(losses: Tensor, correct: Tensor, *, one_step: float | None = Non
         verdict, x=0.01, ha="left", fontsize=12, color=ink(VERMILION) if flags else ink(GREEN), weight="bold"
     )
     figure.set_label(
-        f"Diagnostics of an attack with {len(loss)} restarts of {loss.shape[1] - 1} steps on {loss.shape[2]} images. "
+        f"Diagnostics of an attack with {len(loss)} restart{'s' * (len(loss) > 1)} of {loss.shape[1] - 1} steps on "
+        f"{loss.shape[2]} images. "
         f"The mean loss goes from {mean_loss[:, 0].mean():.2g} to {mean_loss[:, -1].mean():.2g}; accuracy falls from "
         f"{percent(accuracy[:, 0].mean())} to {percent(surviving[0])} after the first restart and "
         f"{percent(surviving[-1])} after the last. {'Red flags: ' + '; '.join(flags) if flags else 'No red flag'}."

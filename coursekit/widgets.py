@@ -50,7 +50,9 @@ class Number:
         limits = {"value": self.start, "min": self.low, "max": self.high, "step": self.step}
         box = box_class(**limits, description=self.label, layout=ipywidgets.Layout(width="13em"), style=LABELS)
         slider = slider_class(**limits, readout=False, layout=ipywidgets.Layout(width="16em"))
-        ipywidgets.link((box, "value"), (slider, "value"))
+        # A slider in the browser counts steps in binary fractions: 0.03 comes back as 0.030000000000000002.
+        digits = 0 if whole else max(0, 2 - math.floor(math.log10(self.step)))
+        ipywidgets.link((box, "value"), (slider, "value"), transform=(lambda v: v, lambda v: round(v, digits)))
         row = ipywidgets.HBox([box, slider])
         row.add_class(f"{NAME}-number")
         return box, row
@@ -170,17 +172,19 @@ class Explorer(ipywidgets.VBox):
         width, height = (round(inches * self.DPI) for inches in self.figure.get_size_inches())
         return plots.image_tag(self.png, self.alt, width=width, height=height)
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        bundle = dict(super()._repr_mimebundle_(**kwargs) or {})
-        labels = ", ".join(box.description for box in self.inputs.values())
-        return bundle | {"text/plain": f"(Run this cell to get the live controls: {labels}.)"}
-
     def _ipython_display_(self) -> None:
         """The live widget, and below it a still picture for readers without a kernel."""
         from IPython.display import display
 
-        display(self._repr_mimebundle_(), raw=True)
-        still = f'<div class="{self._still}">{self.still()}</div>{NAME_THE_SLIDERS}'
+        live = dict(self._repr_mimebundle_() or {})
+        labels = ", ".join(box.description for box in self.inputs.values())
+        # JupyterLab says "Error displaying widget" for one whose kernel is gone; the picture below says it better.
+        orphan = f".jp-OutputArea-child:has(+ * .{self._still}) > .jp-OutputArea-output.jupyter-widgets:not(:has(*))"
+        still = (
+            f'<div class="{self._still}">{self.still()}<p><small>Run this cell for live controls: {labels}.</small></p>'
+            f"</div><style>{orphan} {{display: none}}</style>{NAME_THE_SLIDERS}"
+        )
+        display(live | {"text/plain": ""}, raw=True)
         display({"text/html": still, "text/plain": self.alt}, raw=True)
 
 
@@ -191,6 +195,9 @@ def _empty(figure: Figure) -> None:
         drawn += [*axes.lines, *axes.patches, *axes.collections, *axes.images, *axes.texts]
     for artist in drawn:
         artist.remove()
+    for axes in figure.axes:
+        axes.relim()  # neither limits nor colours remember what was there
+        axes.set_prop_cycle(None)
 
 
 # --- eps-ball explorer ------------------------------------------------------------------------------------------
@@ -595,7 +602,7 @@ class _Film:
             0.02, 1 - 0.25 / self.size[1], f"PGD, step {step} of {last}, {eps}", fontsize=14, weight="bold", va="center"
         )
         said = [
-            f"{verdict} ({'right' if walk.called[step] == self.y else 'fooled'}), cross-entropy {walk.losses[step]:.2g}"
+            f"{verdict} ({'right' if walk.called[step] == self.y else 'wrong'}), cross-entropy {walk.losses[step]:.2g}"
             for walk, verdict in zip(self.walks, verdicts, strict=True)
         ]
         return f"Step {step} of {last} of PGD on an image of class {self.classes[self.y]}. {'; '.join(said)}."
