@@ -14,7 +14,7 @@ import time
 
 import nbformat
 import pytest
-from grading_samples import FULL, RIGHT, as_bytes, cell, coursekit, left_running, read_json, scores
+from grading_samples import FULL, RIGHT, as_bytes, by_hand, cell, coursekit, left_running, read_json, recorded, scores
 from nbgrader.api import Gradebook
 
 from coursekit import cli
@@ -36,28 +36,6 @@ TABLES = (
 def rows(course) -> dict[str, int]:
     with contextlib.closing(sqlite3.connect(course.gradebook)) as connection:
         return {table: connection.execute(f"select count(*) from {table}").fetchone()[0] for table in TABLES}
-
-
-def recorded(course) -> dict:
-    """{student: {grade id: (automatic score, by hand, needs a person)}}"""
-    with Gradebook(f"sqlite:///{course.gradebook}", "robustness") as book:
-        return {
-            submission.student_id: {
-                grade.name: (grade.auto_score, grade.manual_score, grade.needs_manual_grade)
-                for grade in submission.notebooks[0].grades
-            }
-            for submission in book.assignment_submissions("tiny")
-        }
-
-
-def by_hand(course, student, id, score=None, comment=None, extra=None):
-    """What a person enters in formgrader."""
-    with Gradebook(f"sqlite:///{course.gradebook}", "robustness") as book:
-        row = book.find_grade(id, "tiny", "tiny", student)
-        row.manual_score, row.extra_credit, row.needs_manual_grade = score, extra, False
-        if comment:
-            book.find_comment(id, "tiny", "tiny", student).manual_comment = comment
-        book.db.commit()
 
 
 class TestAClass:

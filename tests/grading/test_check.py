@@ -1,0 +1,107 @@
+"""`coursekit check`: what a student sees before handing in, and honest exit codes."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from grading_samples import as_bytes
+
+from coursekit import cli
+
+
+@pytest.fixture
+def check(tmp_path, capsys):
+    """check(notebook or bytes) -> (exit code, what was printed, errors)."""
+
+    def run(content):
+        path = tmp_path / "tiny.ipynb"
+        path.write_bytes(content if isinstance(content, bytes) else as_bytes(content))
+        code = cli.main(["check", str(path)])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def test_everything_right(check, filled):
+    code, said, errors = check(filled())
+    assert code == 0, (said, errors)
+    assert "6 of 6 points in the tests" in said
+    assert "2 more for answers that a person reads\n" in said
+    assert errors == ""
+
+
+def test_each_question_has_its_table_and_one_wrong_answer_is_exit_code_1(check, filled):
+    code, said, _ = check(filled(root="def root(x): return 3.0", why="", double="def double(x)\n    return 1"))
+    assert code == 1
+    assert "root: 1 of 3 points" in said
+    assert "passed  root of nine" in said
+    assert "SyntaxError" in said
+    assert "3 of 6 points" in said
+    assert "not written yet: why" in said
+
+
+def test_the_release_as_it_is(check, release):
+    code, said, _ = check(release)
+    assert code == 1
+    assert "0 of 6 points" in said
+    assert "not written yet: why" in said
+
+
+def test_a_question_that_ends_the_process_or_is_not_reached(check, filled):
+    code, said, _ = check(filled(add="def add(a, b):\n    import os\n    os._exit(5)"))
+    assert code == 1
+    assert "exit code 5" in said
+    assert "4 of 6 points" in said
+
+
+def test_files_beside_the_notebook_are_found(check, filled, tmp_path):
+    (tmp_path / "mine.py").write_text("from math import sqrt as root")
+    assert check(filled(root="from mine import root"))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "word"), [(b"hello", "is not a notebook"), (b"{}", "is not a notebook"), (b"", "is not a notebook")]
+)
+def test_not_a_notebook(check, content, word):
+    code, said, errors = check(content)
+    assert (code, said) == (2, "")
+    assert errors.count("\n") == 1
+    assert word in errors
+
+
+def test_not_there_or_not_of_this_course(check, filled, tmp_path, capsys):
+    for path, word in ((tmp_path / "none.ipynb", "no such file"), (tmp_path, "not a file")):
+        assert cli.main(["check", str(path)]) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert word in said
+    notebook = filled()
+    for c in notebook.cells:
+        c.metadata = {}
+    assert check(notebook)[0] == 2
+
+
+def test_escape_sequences_do_not_reach_the_terminal(check, filled):
+    notebook = filled(root="def root(x): raise ValueError('\\x1b[2J\\x1b]0;owned\\x07')")
+    code, said, _ = check(notebook)
+    assert code == 1
+    assert "\x1b" not in said
+    assert "\x07" not in said
+
+
+@pytest.mark.slow
+def test_needs_neither_nbgrader_nor_the_sources(filled, tmp_path):
+    """As installed for students: without the packages that only grading needs."""
+    path = tmp_path / "tiny.ipynb"
+    path.write_bytes(as_bytes(filled()))
+    code = (
+        "import sys\n"
+        "for name in ('nbgrader', 'sqlalchemy', 'jinja2', 'jupytext'): sys.modules[name] = None\n"
+        f"from coursekit.cli import main; sys.exit(main(['check', {str(path)!r}]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=dict(os.environ)
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,116 @@
+"""The whole way, from the sources to the feedback pages, on the real course: what was planted is what comes out."""
+
+from pathlib import Path
+
+import pytest
+from grading_samples import recorded
+
+from coursekit.grading import demo as module
+from coursekit.grading.course import Course, CourseError
+from coursekit.grading.demo import MARK, demo, first_wrong_answers
+from coursekit.grading.source import read
+
+ROOT = Path(__file__).parents[2]
+CLASS = ["complete", "damaged-cells", "does-not-run", "partly-wrong", "untouched", "warns"]
+
+
+def planted(assignment: str) -> dict[str, dict[str, tuple[float, float]]]:
+    """{student: {grade id: (least, most) points}}: what each question of each student must get."""
+    course = Course(ROOT)
+    [path] = course.notebooks(assignment)
+    cells = [cell for cell in read(path).notebook.cells if "nbgrader" in cell.metadata]
+    tests = {
+        c.id: float(c.metadata.nbgrader.points) for c in cells if c.metadata.nbgrader.grade and c.cell_type == "code"
+    }
+    first = next(c.id for c in cells if c.metadata.nbgrader.solution)
+    wrong = first_wrong_answers(ROOT / "tests" / "course" / f"{assignment}.py")
+    assert len(wrong) == module.WRONG_ANSWERS
+    full = {id: (points, points) for id, points in tests.items()}
+    return {
+        "complete": full,
+        "warns": full,
+        "damaged-cells": full,
+        "untouched": dict.fromkeys(tests, (0.0, 0.0)),
+        "does-not-run": full | {f"test-{first}": (0.0, 0.0)},
+        "partly-wrong": full | {f"test-{id}": (0.0, tests[f"test-{id}"] - 0.01) for id in wrong},
+    }
+
+
+@pytest.mark.slow
+def test_every_students_points_are_what_was_planted(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert demo(Course(ROOT), tmp_path / "demo") == 0
+    said = capsys.readouterr().out
+    sample = Course(tmp_path / "demo")
+    for assignment in Course(ROOT).assignments():
+        results = recorded(sample, assignment)
+        assert sorted(results) == CLASS
+        for student, questions in planted(assignment).items():
+            for id, (least, most) in questions.items():
+                score = results[student][id][0]
+                assert least <= score <= most, (student, id, score)
+            for id, (score, _, waiting) in results[student].items():
+                if id not in questions:  # a free-text answer
+                    assert (score, waiting) == ((0.0, False) if student == "untouched" else (None, True))
+        for student in CLASS:
+            [page] = (sample.feedback / student / assignment).glob("*.html")
+            [notebook] = (sample.autograded / student / assignment).glob("*.ipynb")
+            assert page.stat().st_size > 2000
+            assert notebook.stat().st_size > 2000
+    for words in (
+        "its cell does not run: SyntaxError",
+        "was deleted; put back",
+        "was there 2 times",
+        "not isolated yet",
+    ):
+        assert words in said
+    for place in ("demo/gradebook.db", "demo/autograded", "demo/feedback/partly-wrong", "jupyterlab"):
+        assert place in said
+    assert str(tmp_path) not in said, "paths are relative to where the person is"
+
+
+@pytest.fixture
+def no_grading(monkeypatch):
+    """Only what happens before: this is about folders."""
+    monkeypatch.setattr(module, "grade_class", lambda *a, **k: [])
+    monkeypatch.setattr(module, "feedback", lambda *a, **k: 0)
+
+
+def test_it_is_made_anew_each_time(new_course, no_grading, capsys):
+    course = new_course()
+    assert demo(course) == 0
+    folder = course.dir / "demo"
+    (folder / "stale").write_text("x")
+    assert demo(course) == 0
+    assert not (folder / "stale").exists()
+    assert (folder / MARK).exists()
+    assert sorted(path.name for path in (folder / "submitted").iterdir()) == CLASS
+    assert not (course.dir / "submitted").exists(), "the course itself is left alone"
+
+
+def test_a_folder_it_did_not_make_is_left_alone(new_course, no_grading, tmp_path):
+    course = new_course()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("years of work")
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path / "mine")
+    for name, words in (("mine", "left alone"), ("file", "not a folder"), ("link", "not a folder")):
+        with pytest.raises(CourseError, match=words):
+            demo(course, tmp_path / name)
+    assert (tmp_path / "mine" / "thesis.tex").read_text() == "years of work"
+
+
+def test_the_class_is_made_of_the_sources(new_course, no_grading, built):
+    """A solution that changes in the source changes in the class: nothing is stored."""
+    import nbformat
+
+    course = new_course()
+    source = course.sources / "tiny" / "tiny.py"
+    source.write_text(source.read_text().replace("return 2 * x", "return x + x"))
+    demo(course)
+    path = course.dir / "demo" / "submitted" / "complete" / "tiny" / "tiny.ipynb"
+    cells = {cell.id: cell.source for cell in nbformat.read(path, as_version=4).cells}
+    assert "return x + x" in cells["double"]
+    assert "SOLUTION" not in cells["double"]
+    assert "MARK SCHEME" not in cells["why"]
+    assert "commutative" not in cells["why"]
