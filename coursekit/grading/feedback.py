@@ -18,7 +18,7 @@ from nbformat import NotebookNode
 
 from coursekit.grading.build import load_config
 from coursekit.grading.course import Course, CourseError
-from coursekit.grading.grade import write_atomically
+from coursekit.grading.grade import SCHEME_TAG, write_atomically
 from coursekit.grading.gradebook import Book, Entry
 from coursekit.grading.report import number
 from coursekit.grading.run import is_test
@@ -142,7 +142,11 @@ def _questions(notebook: NotebookNode, entries: dict[str, Entry], comments: dict
             solutions.append(id)
         elif is_test(cell):
             solutions = []
-        if cell.cell_type == "markdown" and not meta.get("solution"):
+        if (
+            cell.cell_type == "markdown"
+            and not meta.get("solution")
+            and SCHEME_TAG not in cell.metadata.get("tags", [])
+        ):
             heading = _heading(cell.source) or heading
     return questions
 

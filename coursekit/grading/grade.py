@@ -128,7 +128,8 @@ def grade_class(
 
 def load(course: Course, assignment: str, config: Config) -> Assignment:
     """Read the text sources, as they are now. CourseError if there is no such assignment or a source is wrong."""
-    templates, canonical, schemes = {}, {}, {}
+    templates, canonical = {}, {}
+    schemes: dict[str, str] = {}
     for path in course.notebooks(assignment):
         try:
             source = read_source(path).notebook
