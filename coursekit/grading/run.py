@@ -473,10 +473,11 @@ def _environment(folder: Path) -> dict[str, str]:
     environment |= {name: value for name, value in os.environ.items() if name.startswith("COURSEKIT_")}
     environment["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), environment.get("PATH", os.defpath)])
     home, temporary = str(folder / "home"), str(folder / "tmp")
-    torch_home = os.environ.get("TORCH_HOME") or str(Path.home() / ".cache" / "torch")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")  # what was downloaded before
+    environment.setdefault("COURSEKIT_CACHE", str(cache / "coursekit"))
     return environment | {
         "HOME": home, "USERPROFILE": home, "TMPDIR": temporary, "TEMP": temporary, "TMP": temporary,
-        "IPYTHONDIR": home, "MPLCONFIGDIR": home, "TORCH_HOME": torch_home,
+        "IPYTHONDIR": home, "MPLCONFIGDIR": home, "TORCH_HOME": os.environ.get("TORCH_HOME") or str(cache / "torch"),
         "PYTHONPATH": str(Path(__file__).parents[2]),  # `coursekit`, installed or not
         "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",

@@ -33,12 +33,13 @@ def release(built):
 
 @pytest.fixture(scope="session")
 def filled(release):
-    """filled(add="...", ...): the release with everything right but what is named."""
+    """filled(add="...", ...): the release with everything right but what is named; None leaves it as released."""
 
     def make(**sources):
         notebook = copy.deepcopy(release)
         for cell in notebook.cells:
-            cell.source = {**RIGHT, **sources}.get(cell.id, cell.source)
+            text = {**RIGHT, **sources}.get(cell.id)
+            cell.source = cell.source if text is None else text
         return notebook
 
     return make

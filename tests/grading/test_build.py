@@ -612,7 +612,7 @@ def test_nbgrader_commands_work_from_the_folder_of_the_course(course, hand_in, f
     submissions = {"untouched": release, "right": filled(), "deleted": deleted, "twice": twice, "skipped": skipped,
                    "wrong": filled(root="def root(x):\n    return x / 3")}  # fmt: skip
     for student, notebook in submissions.items():
-        hand_in(student, notebook)
+        hand_in(course, student, notebook)
 
     released = contents(course.release)
     run_nbgrader(course, "generate_assignment", "tiny", "--force")

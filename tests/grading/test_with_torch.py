@@ -2,13 +2,18 @@
 """Slips that need torch, under the course's own checks. Few submissions: each imports torch."""
 
 import copy
+import shutil
+from pathlib import Path
 
 import nbformat
 import pytest
 from grading_samples import cell, code, left_running, recorded
 
+from coursekit.grading.build import build
+from coursekit.grading.course import Course
 from coursekit.grading.grade import grade_class
 
+HERE = Path(__file__).parent
 pytestmark = pytest.mark.slow
 
 SCALE, MEAN = "def scale(x, a):\n    return a * x", "def mean(x):\n    return x.mean().item()"
@@ -31,8 +36,13 @@ torch.set_grad_enabled(False)
 
 
 @pytest.fixture(scope="module")
-def graded(new_course, built, hand_in):
-    released = nbformat.read(built / "notebooks" / "tensors" / "tensors.ipynb", as_version=4)
+def graded(tmp_path_factory, hand_in):
+    folder = tmp_path_factory.mktemp("torch") / "course"
+    shutil.copytree(HERE / "sample_with_torch", folder)
+    shutil.copy(HERE.parents[1] / "nbgrader_config.py", folder)
+    course = Course(folder)
+    assert build(course) == 0
+    released = nbformat.read(course.release / "tensors" / "tensors.ipynb", as_version=4)
 
     def filled(scale=SCALE, mean=MEAN, own=""):
         notebook = copy.deepcopy(released)
@@ -40,7 +50,6 @@ def graded(new_course, built, hand_in):
         notebook.cells.insert(2, code(own))
         return notebook
 
-    course = new_course()
     class_ = {
         "plain": filled(),
         "loader-and-conditions": filled(mean=LOADER, own=OTHER_CONDITIONS),
