@@ -14,7 +14,7 @@ A test cell touches a student's work by name and by value only, so the same cell
 nbgrader, and in a grader whose tests live in another process.
 """
 
-from coursekit.checks import expect, symptoms
+from coursekit.checks import expect, symptoms, table
 from coursekit.checks.exercise import MIME, Exercise, Score
 from coursekit.checks.failures import Crashed, Failure, NotAttempted, Wrong
 from coursekit.checks.prediction import reveal, yours
@@ -22,5 +22,5 @@ from coursekit.checks.values import ModelSpec, model, network
 
 __all__ = [
     "MIME", "Crashed", "Exercise", "Failure", "ModelSpec", "NotAttempted", "Score", "Wrong", "expect", "model",
-    "network", "reveal", "symptoms", "yours",
+    "network", "reveal", "symptoms", "table", "yours",
 ]  # fmt: skip

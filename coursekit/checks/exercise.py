@@ -1,7 +1,7 @@
 """An exercise: cases that all run, each worth its share of the points, and the table that shows them."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -32,13 +32,17 @@ class Exercise:
     name: the student's function (or variable), and what the table is headed with.
     points: > 0, shared equally by the cases: points * passed / cases is the score.
     functions: the student's functions handed to each case, in order; by default the one called `name`.
+    by_hand: what of the package they may not call, as dotted names ("coursekit.attacks.fgsm"): it is the exercise.
     """
 
-    def __init__(self, name: str, points: float, functions: list[str] | None = None) -> None:
+    def __init__(
+        self, name: str, points: float, functions: list[str] | None = None, by_hand: Sequence[str] = ()
+    ) -> None:
         if not points > 0:
             raise ValueError(f"points: got {points}, allowed is a number above 0")
         self.name, self.points = name, points
         self.functions = [name] if functions is None else functions
+        self.by_hand = by_hand
         self.cases: list[Case] = []
 
     def case(self, title: str, hint: str = "", hidden: bool = False) -> Callable[[Callable], Callable]:
@@ -57,7 +61,7 @@ class Exercise:
     def _run(self, body: Callable, title: str, hint: str, hidden: bool) -> Case:
         if any(case.status == "not attempted" for case in self.cases):
             return Case(title, "not attempted", hidden=hidden)
-        arguments = [Function(name) for name in self.functions]
+        arguments = [Function(name, self.by_hand) for name in self.functions]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             try:

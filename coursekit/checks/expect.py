@@ -34,7 +34,9 @@ def tensor(got: Any, like: Tensor | None = None, shape: tuple[int, ...] | None =
     if got is None:
         raise Wrong("None", wanted, "Did you forget a return?")
     if not isinstance(got, Tensor):
-        raise Wrong(describe(got), wanted, "Return a torch.Tensor.")
+        one = isinstance(got, list) and len(got) == 1 and isinstance(got[0], Tensor)
+        raise Wrong(describe(got), wanted, "This is a tuple or list with one tensor in it (torch.autograd.grad returns "
+                    "one): take its entry [0]." if one else "Return a torch.Tensor.")  # fmt: skip
     if shape is not None and tuple(got.shape) != tuple(shape):
         raise Wrong(f"shape {tuple(got.shape)}", f"shape {tuple(shape)}", _shape_hint(got, tuple(shape)))
     if got.is_complex():
@@ -51,11 +53,16 @@ def tensor(got: Any, like: Tensor | None = None, shape: tuple[int, ...] | None =
 def _shape_hint(got: Tensor, shape: tuple[int, ...]) -> str:
     if got.ndim == 0 and shape:
         return "That is one number for the whole batch. Something takes a mean or a sum over it: keep one per image."
+    if len(shape) and tuple(got.shape) == (shape[0], *shape):
+        return (
+            "For each image there is a whole batch: an index such as [:, y] picks all labels from every row. "
+            "Pair each row with its own: [torch.arange(len(y)), y]."
+        )
     if got.numel() == math.prod(shape):
         return "The values are as many as they should be, but arranged in another shape."
     if got.ndim == len(shape) and got.shape[0] != shape[0]:
         return "The first dimension is the batch: the function must work for any number of images."
-    return "The function must work for any shape of image; look for a shape that is written out."
+    return "The function must work for any number of images and any shape of image. Is a shape written out somewhere?"
 
 
 def _short(dtype: torch.dtype) -> str:
@@ -82,7 +89,7 @@ def close(got: Any, expected: Any, tolerance: float = 1e-4, hint: str = "",
     mistakes: hint -> the value that a typical slip gives; the first that fits is the hint shown.
     """
     if isinstance(expected, Tensor):
-        got = tensor(got, shape=tuple(expected.shape), hint=hint)
+        got = tensor(got, shape=tuple(expected.shape))
     else:
         got, expected = (
             torch.tensor(number(got), dtype=torch.float64),
@@ -96,6 +103,11 @@ def close(got: Any, expected: Any, tolerance: float = 1e-4, hint: str = "",
             hint = why
             break
     raise Wrong(*_difference(got, expected), hint)
+
+
+def same(got: Any, expected: Tensor, tolerance: float = 1e-4) -> bool:
+    """Whether `got` is a tensor of the shape and value of `expected`; raises nothing. For choosing a hint."""
+    return isinstance(got, Tensor) and got.shape == expected.shape and _alike(got, expected, tolerance)
 
 
 def _alike(a: Tensor, b: Tensor, tolerance: float) -> bool:
@@ -112,17 +124,17 @@ def _difference(got: Tensor, expected: Tensor) -> tuple[str, str]:
 
 
 def inside(x_adv: Any, x: Tensor, eps: float, bounds: tuple[float, float] = (0.0, 1.0), hint: str = "") -> None:
-    """Like x, no pixel further than eps from it, every pixel within bounds."""
+    """Like x, no pixel further than eps from it, every pixel within bounds. hint: for pixels that moved too far."""
     x_adv = tensor(x_adv, like=x)
     rounding = 1e-5
     low, high = x_adv.min().item(), x_adv.max().item()
     if low < bounds[0] - rounding or high > bounds[1] + rounding:
         raise Wrong(f"pixels from {shown(low)} to {shown(high)}", f"pixels in [{bounds[0]:g}, {bounds[1]:g}]",
-                    hint or "A pixel outside the range is no image. Clamp as the very last thing.")  # fmt: skip
+                    "A pixel outside the range is no image. Clamp as the very last thing.")  # fmt: skip
     furthest = (x_adv - x).abs().max().item()
     if furthest > eps + rounding:
         raise Wrong(f"a pixel that moved by {shown(furthest)}", f"at most eps = {shown(eps)}",
-                    hint or "The result left the eps-ball around x. Where do you project, and around which point?")  # fmt: skip
+                    hint or "The result left the eps-ball. Where do you project, and around which point?")  # fmt: skip
 
 
 def unchanged(function: Function) -> None:

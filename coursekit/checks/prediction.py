@@ -4,6 +4,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from torch import Tensor, nn
+
+from coursekit.checks.values import to_student
+
 
 def reveal(guess: Any, answer: str, explanation: str = "") -> None:
     """Shows `answer` once the student has committed to a guess (anything but None and `...`)."""
@@ -18,24 +22,40 @@ def reveal(guess: Any, answer: str, explanation: str = "") -> None:
 def yours(name: str, otherwise: Callable) -> Callable:
     """The student's function `name` where it is written and runs, else `otherwise` (the reference): for figures.
 
-    It says which one is shown, so that a figure is never taken for the student's own work.
+    It says which one is shown, so that a figure is never taken for the student's own work. The student's function gets
+    copies of the tensors, and the model back in its mode, so that a slip in it spoils no later cell; what it returns
+    must be of the kind and shape that the reference gives (looked at in the first call).
     """
     function = vars(sys.modules["__main__"]).get(name)
-    told = False
+    why = "" if callable(function) else "is not there"
+    tried = False
 
-    def call(*arguments: Any, **keywords: Any) -> Any:
-        nonlocal told
-        try:
-            if not callable(function):
-                raise NotImplementedError
-            return function(*arguments, **keywords)
-        except Exception as error:
-            if not told:
-                why = (
-                    "is not written yet" if isinstance(error, NotImplementedError) else f"raised {type(error).__name__}"
-                )
-                print(f"Your `{name}` {why}: this figure uses the reference instead.")
-                told = True
-            return otherwise(*arguments, **keywords)
+    def call(*arguments: Any) -> Any:
+        nonlocal tried, why
+        first, tried = not tried, True
+        if not why:
+            try:
+                result = function(*(to_student(a) if isinstance(a, Tensor) else a for a in arguments))  # type: ignore[misc]
+                if not first or _kind(result) == _kind(expected := otherwise(*arguments)):
+                    return result
+                why = f"returned {_kind(result)} instead of {_kind(expected)}"
+            except Exception as error:
+                stub = isinstance(error, NotImplementedError)
+                why = "is not written yet" if stub else f"raised {type(error).__name__}"
+            finally:
+                for model in arguments:
+                    if isinstance(model, nn.Module):
+                        model.eval()
+            print(f"Your `{name}` {why}: the reference stands in for it here.")
+        elif first:
+            print(f"Your `{name}` {why}: the reference stands in for it here.")
+        return otherwise(*arguments)
 
     return call
+
+
+def _kind(result: Any) -> str:
+    """What must agree between two implementations: the shape of a tensor; any kind of number is a number."""
+    if isinstance(result, Tensor) and result.ndim:
+        return f"a tensor of shape {tuple(result.shape)}"
+    return "a number" if isinstance(result, (int, float, Tensor)) else f"an object of type {type(result).__name__}"

@@ -8,12 +8,14 @@ import contextlib
 import inspect
 import io
 import linecache
+import pkgutil
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from unittest import mock
 
 import torch
 from torch import nn
@@ -34,7 +36,9 @@ class Reply:
 
 
 class Student(Protocol):
-    def call(self, name: str, arguments: tuple, keywords: dict[str, Any]) -> Reply: ...
+    def call(self, name: str, arguments: tuple, keywords: dict[str, Any], by_hand: Sequence[str] = ()) -> Reply:
+        """Calls the function `name`. by_hand: dotted names of the package that it may not call meanwhile."""
+        ...
 
     def value(self, name: str) -> Reply: ...
 
@@ -56,7 +60,7 @@ class Notebook:
         value = from_student(self.namespace[name])
         return Reply(value=value, not_attempted=value is None or value is Ellipsis)
 
-    def call(self, name: str, arguments: tuple, keywords: dict[str, Any]) -> Reply:
+    def call(self, name: str, arguments: tuple, keywords: dict[str, Any], by_hand: Sequence[str] = ()) -> Reply:
         function = self.namespace.get(name)
         if not callable(function):
             what = "there is no function called" if function is None else "this is not a function:"
@@ -64,7 +68,7 @@ class Notebook:
         sent = [to_student(argument) for argument in arguments]
         before = [_state(argument) for argument in sent]
         try:
-            with _quietly():
+            with _quietly(), _out_of_reach(by_hand, self.namespace):
                 value = from_student(function(*sent, **to_student(keywords)))
         except KeyboardInterrupt:  # the person at the keyboard
             raise
@@ -74,8 +78,8 @@ class Notebook:
             return Reply(not_attempted=True) if stub else Reply(error=_one_line(error))
         changes = [_change(was, now) for was, now in zip(before, sent, strict=True)]
         names = _argument_names(function, len(sent))
-        return Reply(value=value, not_attempted=value is Ellipsis,
-                     changed=[f"{name} {change}" for name, change in zip(names, changes, strict=True) if change])  # fmt: skip
+        changed = [f"{name} {change}" for name, change in zip(names, changes, strict=True) if change]
+        return Reply(value=value, not_attempted=value is Ellipsis, changed=changed)
 
 
 _student: Student = Notebook()
@@ -99,19 +103,19 @@ def use(student: Student) -> Iterator[None]:
 class Function:
     """A student's function as a test sees it: called with values, it returns a value or raises a Failure."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, by_hand: Sequence[str] = ()) -> None:
+        self.name, self.by_hand = name, by_hand
         self.changed: list[str] = []
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        reply = current().call(self.name, arguments, keywords)
+        reply = current().call(self.name, arguments, keywords, self.by_hand)
         if reply.not_attempted:
             raise NotAttempted("not attempted yet", f"your code in `{self.name}`")
         if reply.missing:
-            raise Crashed(reply.error, f"a function `{self.name}`",
-                          "Was the cell that defines it run without an error, and is the name still the one given?")  # fmt: skip
+            hint = "Was the cell that defines it run without an error, and is the name still the one given?"
+            raise Crashed(reply.error, f"a function `{self.name}`", hint)
         if reply.error:
-            raise Crashed(reply.error, f"a result from {self._shown(arguments, keywords)}", "")
+            raise Crashed(reply.error, f"a result from {self._shown(arguments, keywords)}", _explained(reply.error))
         self.changed = reply.changed
         return reply.value
 
@@ -135,24 +139,72 @@ def _quietly() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def _out_of_reach(by_hand: Sequence[str], namespace: dict[str, Any]) -> Iterator[None]:
+    """What the exercise asks for cannot be had from the package while the student's function runs.
+
+    By whatever name the notebook knows it. This reminds; it does not guard against somebody who wants to get round it.
+    """
+    with contextlib.ExitStack() as stack:
+        for dotted in by_hand:
+            owner_name, _, name = dotted.rpartition(".")
+            owner = pkgutil.resolve_name(owner_name)
+            original = getattr(owner, name)
+
+            def reminder(*_: Any, dotted: str = dotted, **__: Any) -> Any:
+                raise RuntimeError(f"{dotted} is what this exercise asks you to write yourself")
+
+            stack.enter_context(mock.patch.object(owner, name, reminder))
+            known_as = {key: reminder for key, value in namespace.items() if value is original}
+            stack.enter_context(mock.patch.dict(namespace, known_as))
+        yield
+
+
+# What torch and Python say, and what it means for somebody who writes an attack.
+_EXPLANATIONS = {
+    "grad can be implicitly created only for scalar outputs": "Put the losses of the batch together into one number "
+    "before you ask for its gradient.",
+    "does not require grad": "The tensor whose gradient you ask for needs requires_grad=True before the model sees it.",
+    "appears to not have been used in the graph": "The loss does not come from the tensor whose gradient you ask for.",
+    "'NoneType' object has no attribute": "Something that should hold a value is None: a .grad that was never filled, "
+    "or a function without a return.",
+    "leaf Variable that requires grad": "Make a new tensor instead of editing this one, or use torch.no_grad().",
+    "modified by an inplace operation": "A tensor that autograd still needs was edited. Make a new one instead.",
+    "Can't call numpy() on Tensor that requires grad": "Call .detach() first.",
+    "Torch not compiled with CUDA": "There need not be a GPU: compute where the input lies (x.device).",
+    "Found no NVIDIA driver": "There need not be a GPU: compute where the input lies (x.device).",
+    "positional argument": "Keep the arguments of the function as they are given.",
+    "unexpected keyword argument": "Keep the arguments of the function as they are given.",
+}
+
+
+def _explained(error: str) -> str:
+    return next((meaning for text, meaning in _EXPLANATIONS.items() if text in error), "")
+
+
 def _state(argument: Any) -> Any:
     """What a polite function leaves as it was."""
     if isinstance(argument, torch.Tensor):
         return argument.clone()
     if isinstance(argument, nn.Module):
         modes = [module.training for module in argument.modules()]
-        return modes, [tensor.clone() for tensor in argument.state_dict().values()]
+        frozen = [not parameter.requires_grad for parameter in argument.parameters()]
+        return modes, frozen, [tensor.clone() for tensor in argument.state_dict().values()]
     return None
 
 
 def _change(was: Any, argument: Any) -> str:
     if isinstance(argument, torch.Tensor):
-        same = was.shape == argument.shape and torch.equal(was.nan_to_num(), argument.detach().nan_to_num())
-        return "" if same else "was edited in place"
+        if was.shape != argument.shape or not torch.equal(was.nan_to_num(), argument.detach().nan_to_num()):
+            return "was edited in place"
+        # Left like this, a second call with the same tensor would add to its .grad.
+        return "was made to require a gradient" if argument.requires_grad else ""
     if isinstance(argument, nn.Module):
-        modes, tensors = was
+        modes, frozen, tensors = was
         if modes != [module.training for module in argument.modules()]:
             return f"was left in {'train' if argument.training else 'eval'} mode"
+        if frozen != [not parameter.requires_grad for parameter in argument.parameters()]:
+            return "was left with frozen parameters"
         if not all(torch.equal(a, b) for a, b in zip(tensors, argument.state_dict().values(), strict=True)):
             return "has other parameters than before"
     return ""

@@ -25,8 +25,10 @@ def of_step(x_adv: Tensor, x: Tensor, gradient: Tensor, eps: float) -> str:
     sizes = moved.abs()
     if float(sizes.std(correction=0)) > 0.05 * float(sizes.mean()):
         if float(torch.nn.functional.cosine_similarity(moved, slope, dim=0)) > 0.99:
-            return "You step along the gradient itself. What does the method take of it before scaling by eps?"
-        return "Pixels move by different amounts. In one step of the method all move equally far."
+            return "You step along the gradient itself. What does the method take of it before scaling?"
+        return (
+            "Pixels move by different amounts; all should move equally far. Is it the sign of the gradient, from x on?"
+        )
     if abs(float(sizes.mean()) - eps) > 0.02 * eps:
         return f"Each pixel moves by {float(sizes.mean()) / eps:.3g} times eps. How far may one step go?"
     return ""

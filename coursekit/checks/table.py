@@ -27,11 +27,22 @@ def as_text(report: dict[str, Any]) -> str:
     lines = [f"{report['exercise']:<{WIDTH - 20}}{summary(report):>20}"]
     if report["status"] == "not attempted":
         return "\n".join([*lines, "  --   not attempted yet"])
-    for case in report["cases"]:
+    for case in _without_repeats(report["cases"]):
         lines.append(f"  {MARKS[case['status']]:<4} {case['title']}")
         for text in (_verdict(case), case["hint"]):
             lines += textwrap.wrap(text, WIDTH, initial_indent=" " * 7, subsequent_indent=" " * 7)
     return "\n".join(lines)
+
+
+def _without_repeats(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One error in all cases is told once."""
+    seen: set[str] = set()
+    short = []
+    for case in cases:
+        again = case["status"] == "crashed" and case["got"] in seen
+        short.append({**case, "got": "the same error", "expected": "", "hint": ""} if again else case)
+        seen.add(case["got"])
+    return short
 
 
 def _verdict(case: dict[str, Any]) -> str:
@@ -53,7 +64,7 @@ def as_html(report: dict[str, Any]) -> str:
     """For JupyterLab: a table that reads the same in its light and its dark theme, and to a screen reader."""
     if report["status"] == "not attempted":
         return f"<p><code>{escape(report['exercise'])}</code>: not attempted yet.</p>"
-    rows = "".join(_row(case) for case in report["cases"])
+    rows = "".join(_row(case) for case in _without_repeats(report["cases"]))
     return (
         '<table style="width:100%;max-width:60em;border-collapse:collapse;text-align:left">'
         f'<caption style="text-align:left;padding:2px 0"><code>{escape(report["exercise"])}</code></caption>'

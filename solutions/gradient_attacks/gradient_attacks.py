@@ -12,11 +12,12 @@
 #
 # **Slides**: "Adversarial Attacks: Objective Function", "Projected Gradient Descent" (with FGSM), "Attack Variants" (targeted, untargeted). **Time**: about two and a half hours. **Points**: 30 from eleven functions that are checked at once, 6 from two texts that a person reads.
 #
-# <div class="alert alert-info"><b>How to work here.</b> Each exercise has a cell to fill in, marked <code>YOUR CODE HERE</code>, and right below it a cell that checks it. Run the check as often as you like: each line is one situation, with what came out, what should have, and something to think about. When the notebook is graded, a few more cases of the same kind are added, with other shapes, other numbers of classes and other values of ε. No exercise needs an earlier one to be right: where you need one, the notebook gives you a reference.</div>
+# <div class="alert alert-info"><b>How to work here.</b> Each exercise has a cell to fill in, marked <code>YOUR CODE HERE</code>, and right below it a cell that checks it. Run the check as often as you like: each line is one situation, with what came out, what should have, and something to think about. When the notebook is graded, a few more cases of the same kind are added, with other shapes, other numbers of classes and other values of ε. No exercise needs an earlier one to be right: where you need one, the notebook gives you a reference. What an exercise asks for you write yourself; a call to the package's own version is refused. And a good function leaves what it is given as it was: no tensor edited in place, no model in another mode.</div>
 #
 # **Notation**, as on the slides: $\mathbf x$ an image with pixels in $[0, 1]$, $y$ its label, $f$ the classifier, $\tilde{\mathbf x}$ a perturbed image, $\mathcal P(\mathbf x)$ the perturbation set, $\Pi$ the projection onto it. In code, `x` is a batch of images of shape `(B, C, H, W)` (batch, channels, height, width) and `y` holds their `B` labels. Whatever you write must work for every `B`, and for inputs of other shapes.
 
 # %% readonly="setup"
+import copy
 import math
 
 import torch
@@ -69,7 +70,7 @@ import torch
 from coursekit import checks
 from coursekit.checks import expect
 
-exercise = checks.Exercise("zero_one_loss", points=2)
+exercise = checks.Exercise("zero_one_loss", points=2, by_hand=["coursekit.losses.zero_one"])
 
 @exercise.case("right predictions cost 0, wrong ones cost 1")
 def _(zero_one_loss):
@@ -109,7 +110,7 @@ exercise.score()
 # %% [markdown]
 # ### Predict, then reveal
 #
-# The image below has 784 pixels, so the zero-one loss of the network has 784 partial derivatives at $\mathbf x$, one for each pixel. We measure them: move one pixel by a hair (0.001) up and down and take the difference of the losses.
+# An image has 784 pixels, so the zero-one loss of the network has 784 partial derivatives at $\mathbf x$, one for each pixel. We measure them at the 4 above: move one pixel by a hair (0.001) up and down and take the difference of the losses, in double precision so that no difference is lost to rounding.
 #
 # **Before you run on: how many of the 784 come out different from zero?** Write your guess into the cell.
 
@@ -117,18 +118,21 @@ exercise.score()
 my_guess = None  # replace None by a number from 0 to 784
 
 # %% demo="zero-one-slopes"
+precise = copy.deepcopy(model).double()
+
 def slopes(loss, image, label, h=0.001):
     """Central differences of a loss in every pixel of one image: (784,)."""
-    steps = h * torch.eye(image.numel()).reshape(-1, *image.shape)
+    steps = h * torch.eye(image.numel(), dtype=torch.float64).reshape(-1, *image.shape)
     labels = label.expand(len(steps))
     with torch.no_grad():
-        return (loss(model(image + steps), labels) - loss(model(image - steps), labels)) / (2 * h)
+        return (loss(precise(image + steps), labels) - loss(precise(image - steps), labels)) / (2 * h)
 
-zero_one_slopes = slopes(losses.zero_one, x[0], y[0])
-cross_entropy_slopes = slopes(losses.cross_entropy, x[0], y[0])
+zero_one_slopes = slopes(losses.zero_one, x[4].double(), y[4])
+cross_entropy_slopes = slopes(losses.cross_entropy, x[4].double(), y[4])
 checks.reveal(
     my_guess,
-    f"{int((zero_one_slopes != 0).sum())} of 784 for the zero-one loss, {int((cross_entropy_slopes != 0).sum())} for the cross-entropy.",
+    f"{int((zero_one_slopes != 0).sum())} of 784 for the zero-one loss",
+    f"(For the cross-entropy, which comes next, it is {int((cross_entropy_slopes != 0).sum())} of 784.)\n"
     "The zero-one loss is a staircase: flat nearly everywhere, and at the step itself it has no derivative at all.\n"
     "A gradient method that starts on a flat step stays there.",
 )
@@ -140,9 +144,11 @@ plots.loss_along(model, x[2], y[2], direction=x[7] - x[2])
 # %% [markdown]
 # ## 3.2 The surrogate: cross-entropy
 #
-# So we climb another hill, one that has a slope everywhere and is high where the zero-one loss is 1: the cross-entropy that the network was trained with,
+# So we climb another hill, one that has a slope everywhere and bounds the zero-one loss from above: the cross-entropy that the network was trained with,
 #
 # $$\mathcal L\big(f(\mathbf x), y\big) = -\log p_y, \qquad p_i = \frac{e^{z_i}}{\sum_j e^{z_j}}, \quad z = \text{logits of } f \text{ at } \mathbf x.$$
+#
+# (Where a prediction is wrong, some other class is at least as probable, so $p_y \le \frac12$ and $\mathcal L \ge \log 2$: whoever pushes $\mathcal L$ down everywhere makes few mistakes, and whoever makes mistakes pushes it up.)
 #
 # ### Exercise 3.2: cross-entropy, image by image · easy · 10 minutes · 2 points
 #
@@ -171,7 +177,7 @@ import torch
 from coursekit import checks
 from coursekit.checks import expect
 
-exercise = checks.Exercise("cross_entropy", points=2)
+exercise = checks.Exercise("cross_entropy", points=2, by_hand=["coursekit.losses.cross_entropy"])
 
 @exercise.case("the value of -log p_y")
 def _(cross_entropy):
@@ -187,8 +193,11 @@ def _(cross_entropy):
 @exercise.case("large logits do no harm")
 def _(cross_entropy):
     loss = cross_entropy(torch.tensor([[1000.0, 0.0], [0.0, 1000.0], [-1000.0, -1000.0]]), torch.tensor([0, 0, 1]))
-    expect.close(loss, torch.tensor([0.0, 1000.0, math.log(2)]),
-                 hint="An exponential of 1000 is infinite, the logarithm of 0 as well. Use logsumexp or log_softmax.")
+    loss = expect.tensor(loss, shape=(3,), hint="An exponential of 1000 is infinite, the logarithm of 0 as well: "
+                                                "use logsumexp or log_softmax.")
+    expect.close(loss, torch.tensor([0.0, 1000.0, math.log(2)]), mistakes={
+        "The sign is wrong: this is log p_y.": torch.tensor([0.0, -1000.0, -math.log(2)])},
+        hint="A small number added inside the logarithm bounds the loss: use logsumexp or log_softmax instead.")
 
 @exercise.case("one value per image, also for a single one")
 def _(cross_entropy):
@@ -242,7 +251,7 @@ import torch
 from coursekit import attacks, checks, data
 from coursekit.checks import expect
 
-exercise = checks.Exercise("input_gradient", points=3)
+exercise = checks.Exercise("input_gradient", points=3, by_hand=["coursekit.attacks.input_gradient"])
 digits = data.load("mnist", "test")
 cnn = checks.model("mnist_cnn")
 
@@ -311,7 +320,7 @@ def _(input_gradient):
 exercise.score()
 
 # %% [markdown]
-# This is what the attacker sees: orange pixels raise the loss when they get brighter, blue ones when they get darker. The largest derivatives lie on the strokes and around them, where the picture would have to change to be read as another digit. But nearly every pixel has *some* say, even in the empty corners: 784 small changes that all push the same way add up.
+# This is what the attacker sees: orange pixels raise the loss when they get brighter, blue ones when they get darker. (Each is scaled to its own largest entry: for the 0, of which the network is very sure, that entry is a million times smaller than for the 4.) The largest derivatives lie near the strokes, where the picture would have to change to be read as another digit. But nearly every pixel has *some* say, even in the empty corners: 784 small changes that all push the same way add up.
 
 # %% demo="gradient-picture"
 plots.gradient(x[:5], attacks.input_gradient(model, x[:5], y[:5]))
@@ -352,7 +361,7 @@ from coursekit import attacks, checks, data, losses
 from coursekit.checks import expect, symptoms
 from coursekit.perturbations import LpBall
 
-exercise = checks.Exercise("fgsm", points=4)
+exercise = checks.Exercise("fgsm", points=4, by_hand=["coursekit.attacks.fgsm", "coursekit.attacks.pgd"])
 digits = data.load("mnist", "test")
 cnn = checks.model("mnist_cnn")
 
@@ -361,32 +370,39 @@ def _(fgsm):
     weight = torch.tensor([[1.0, -2.0, 0.5, 3.0], [0.2, 1.0, -3.0, 0.5], [-1.0, 0.1, 0.3, -2.0]])
     linear = checks.network(("linear", weight, None), name="a linear classifier")
     x, y = torch.tensor([[0.4, 0.5, 0.6, 0.5], [0.6, 0.5, 0.4, 0.3]]), torch.tensor([0, 2])
-    gradient = attacks.input_gradient(linear.build(), x, y)
-    x_adv = expect.tensor(fgsm(linear, x, y, 0.1), like=x)
-    expected = attacks.fgsm(linear.build(), x, y, LpBall(0.1, math.inf))
-    expect.close(x_adv, expected, hint=symptoms.of_step(x_adv, x, gradient, 0.1))
+    network, ball = linear.build(), LpBall(0.15, math.inf)
+    gradient = attacks.input_gradient(network, x, y)
+    expected = attacks.fgsm(network, x, y, ball)
+    x_adv = expect.tensor(fgsm(linear, x, y, 0.15), like=x)
+    expect.close(x_adv, expected, hint=symptoms.of_step(x_adv, x, gradient, 0.15), mistakes={
+        "This is the perturbation alone. Add it to x.": expected - x,
+        "Every pixel moved as far as it could: is the sign scaled by eps?": attacks.fgsm(network, x, y, LpBall(1.0, math.inf)),
+        "You flee the class that the model predicts. Flee y: the gradient of the loss of y.":
+            attacks.fgsm(network, x, network(x).argmax(dim=1), ball),
+        "Pixels only get brighter. Clamp the image, not the perturbation.": x + (expected - x).clamp_min(0),
+    })
 
 @exercise.case("real digits: stays an image, and within eps of x")
 def _(fgsm):
     x, y = digits.x[:8], digits.y[:8]
     x_adv = expect.tensor(fgsm(cnn, x, y, 0.1), like=x)
     expect.that(not torch.equal(x_adv, x), "x itself", "a perturbed image", "Nothing was added to x.")
-    expect.inside(x_adv, x, 0.1)
+    expect.inside(x_adv, x, 0.1, hint="A pixel may move by eps. Is the sign scaled by eps, once?")
 
-@exercise.case("real digits: the loss of every image rises",
+@exercise.case("real digits, another eps: the loss of every image rises",
                hint="Is it the gradient of the loss of y, do you add, and is the clamp the last step?")
 def _(fgsm):
     x, y = digits.x[:20], digits.y[:20]
-    x_adv = expect.tensor(fgsm(cnn, x, y, 0.1), like=x)
-    expect.inside(x_adv, x, 0.1)
+    x_adv = expect.tensor(fgsm(cnn, x, y, 0.07), like=x)
+    expect.inside(x_adv, x, 0.07, hint="A pixel may move by eps. Is eps used, or another number written out?")
     network = cnn.build()
     before, after = losses.cross_entropy(network(x), y), losses.cross_entropy(network(x_adv), y)
     gradient = attacks.input_gradient(network, x, y)
     expect.that(bool((after > before).all()), f"a loss that rises for {int((after > before).sum())} of 20 images", "all 20",
-                symptoms.of_step(x_adv, x, gradient, 0.1))
-    best = losses.cross_entropy(network(attacks.fgsm(network, x, y, LpBall(0.1, math.inf))), y).mean()
+                symptoms.of_step(x_adv, x, gradient, 0.07))
+    best = losses.cross_entropy(network(attacks.fgsm(network, x, y, LpBall(0.07, math.inf))), y).mean()
     expect.that(bool(after.mean() > 0.9 * best), after.mean().item(), f"a mean loss near {best:.3g}",
-                symptoms.of_step(x_adv, x, gradient, 0.1))
+                symptoms.of_step(x_adv, x, gradient, 0.07))
 
 @exercise.case("the caller's images and model are left as they were")
 def _(fgsm):
@@ -497,7 +513,7 @@ def _(longest_safe_step):
 exercise.score()
 
 # %% [markdown]
-# Put numbers in: for a digit with $d = 784$ and an $L_2$ ball of radius 2, the longest safe sign step is $2/28 \approx 0.07$. And a sign step is not even a good step for the $L_2$ ball: it spends the same on a pixel that matters and on one that does not. Each norm has its own steepest direction; `LpBall(eps, p).steepest(gradient)` knows them, and assignment 02 derives them.
+# Put numbers in: for a digit with $d = 784$ and an $L_2$ ball of radius 2, the longest safe sign step is $2/28 \approx 0.07$. And a sign step is not even a good step for the $L_2$ ball: it spends the same on a pixel that matters and on one that does not. Each norm has its own steepest direction; `LpBall(eps, p).steepest(gradient)` knows them.
 #
 # One more thing is hidden in the slide's "without projection": the **image range**. A black pixel cannot get darker. FGSM on images still clamps to $[0, 1]$, as you did in 3.4, and that is a projection, too: onto the cube of all images.
 
@@ -533,7 +549,7 @@ import torch
 from coursekit import checks
 from coursekit.checks import expect
 
-exercise = checks.Exercise("project", points=3)
+exercise = checks.Exercise("project", points=3, by_hand=["coursekit.perturbations.LpBall.project"])
 
 @exercise.case("a point of the set stays where it is")
 def _(project):
@@ -565,10 +581,11 @@ def _(project):
         "Pixels leave [0, 1]: such a point lies in the ball, but is no image.": torch.tensor([[-0.15, 1.15, -0.02, 1.2]]),
     }, hint="Each pixel must lie in [x - eps, x + eps] and in [0, 1].")
 
-@exercise.case("x and x_tilde are left as they were")
+@exercise.case("a batch of images; x and x_tilde are left as they were")
 def _(project):
-    x, x_tilde = torch.full((2, 3), 0.5), torch.tensor([[0.9, 0.5, -0.3], [0.4, 2.0, 0.6]])
-    expect.close(project(x_tilde, x, 0.1), torch.tensor([[0.6, 0.5, 0.4], [0.4, 0.6, 0.6]]))
+    x = torch.full((2, 1, 1, 3), 0.5)
+    x_tilde = torch.tensor([[0.9, 0.5, -0.3], [0.4, 2.0, 0.6]]).reshape(x.shape)
+    expect.close(project(x_tilde, x, 0.1), torch.tensor([[0.6, 0.5, 0.4], [0.4, 0.6, 0.6]]).reshape(x.shape))
     expect.unchanged(project)
 
 ### BEGIN HIDDEN TESTS
@@ -605,30 +622,32 @@ widgets.ball_explorer()
 #
 # 1. With a step size above ε the path jumps from edge to edge of the ball: the projection does most of the work.
 # 2. If steps × step size is less than ε, the attack cannot even reach the edge of its ball. A weak attack looks like a robust model.
-# 3. There are points where the ball crosses the boundary and the attack still ends elsewhere: the loss is not concave, so a maximum along the path need not be the largest.
+# 3. There are points where the ball crosses the boundary and the attack still ends elsewhere, for instance numbers 1 and 35 at ε = 0.15: the loss is not concave, so a maximum along the path need not be the largest.
 # </details>
 #
 # ### Exercise 3.7: PGD · hard · 20 minutes · 5 points
 #
-# Write PGD in the $L_\infty$ ball with the image range: `steps` sign steps of size `step_size`, starting **at x**, each followed by the projection; return the last iterate. References: `attacks.input_gradient(model, x, y)` for the gradient and `LpBall(eps, math.inf).project(x_tilde, x)` for the projection.
+# Write PGD in the $L_\infty$ ball with the image range: `steps` sign steps of size `step_size`, each followed by the projection; return the last iterate. It starts at `x_0` if one is given (3.9 will need that), else at `x`; the ball is always the one around `x`. References: `attacks.input_gradient(model, x, y)` for the gradient and `LpBall(eps, math.inf).project(x_tilde, x)` for the projection.
 #
 # <details><summary>Hint 1</summary>
-# Two points take part, and they have different jobs. The iterate moves; the centre of the ball does not. At which of them is the gradient taken? Around which do you project?
+# Two points take part, and they have different jobs. The iterate starts at <code>x_0</code> and moves; the centre of the ball stays at <code>x</code>. At which of them is the gradient taken? Around which do you project?
 # </details>
 # <details><summary>Hint 2</summary>
 # If you call <code>backward()</code> yourself, remember that it <em>adds</em> to <code>.grad</code>. <code>torch.autograd.grad</code> gives a fresh gradient each time.
 # </details>
 
 # %% solution="pgd"
-def pgd(model, x: torch.Tensor, y: torch.Tensor, eps: float, steps: int, step_size: float) -> torch.Tensor:
-    """Projected gradient descent in the L-inf ball of radius eps, untargeted, from x.
+def pgd(model, x: torch.Tensor, y: torch.Tensor, eps: float, steps: int, step_size: float,
+        x_0: torch.Tensor | None = None) -> torch.Tensor:
+    """Projected gradient descent in the L-inf ball of radius eps around x, untargeted.
 
     model: returns logits (B, K). x: (B, ...) images in [0, 1]. y: (B,) labels. eps: radius. steps: how many, 0 or
-    more. step_size: how far each pixel moves in one step. Returns the last iterate, like x, inside the ball and [0, 1].
+    more. step_size: how far each pixel moves in one step. x_0: where to start, like x; None starts at x.
+    Returns the last iterate, like x, inside the ball and [0, 1].
     """
     ### BEGIN SOLUTION
     ball = LpBall(eps, math.inf)
-    x_t = x
+    x_t = x if x_0 is None else x_0
     for _ in range(steps):
         x_t = ball.project(x_t + step_size * attacks.input_gradient(model, x_t, y).sign(), x)
     return x_t
@@ -641,7 +660,7 @@ from coursekit import attacks, checks, data, losses
 from coursekit.checks import expect, symptoms
 from coursekit.perturbations import LpBall
 
-exercise = checks.Exercise("pgd", points=5)
+exercise = checks.Exercise("pgd", points=5, by_hand=["coursekit.attacks.pgd"])
 digits = data.load("mnist", "test")
 cnn = checks.model("mnist_cnn")
 
@@ -663,35 +682,73 @@ def _(pgd):
     expect.inside(x_adv, x, 0.1, hint="Project after every step, onto the ball around x (not around the last iterate), "
                                       "and into [0, 1].")
 
-@exercise.case("small steps go as far as they should: 3 steps of 0.01")
+@exercise.case("3 steps of 0.01, also if the image is misclassified to begin with")
 def _(pgd):
     weight = torch.tensor([[1.0, -2.0, 0.5, 3.0], [0.2, 1.0, -3.0, 0.5]])
     linear = checks.network(("linear", weight, None), name="a linear classifier")
-    x, y = torch.full((1, 4), 0.5), torch.tensor([0])
+    x, y = torch.full((1, 4), 0.5), torch.tensor([1])
     gradient = attacks.input_gradient(linear.build(), x, y)
     x_adv = expect.tensor(pgd(linear, x, y, 0.1, 3, 0.01), like=x)
+
     def after(distance):  # the gradient of a linear loss keeps its signs: the path is straight
         return attacks.fgsm(linear.build(), x, y, LpBall(distance, math.inf))
 
     expect.close(x_adv, after(0.03), mistakes={
         "Only one step was taken. Does each step start where the last one ended?": after(0.01),
-        "You step by eps. The size of a step is step_size.": after(0.1),
+        "The pixels moved by eps, all of it. Is step_size what each step moves by?": after(0.1),
         "One step too many.": after(0.04),
         "One step too few.": after(0.02),
+        "No step was taken. Carry on, fooled or not: all steps are asked for.": x,
     }, hint=symptoms.of_step(x_adv, x, gradient, 0.03))
+
+# One pixel u; the loss of class 1 is highest at u = 0.6 and falls on both sides.
+peak = checks.network(("linear", torch.tensor([[1.0], [-1.0]]), torch.tensor([-0.6, 0.6])), ("relu",),
+                      ("linear", torch.tensor([[0.0, 0.0], [5.0, 5.0]]), None), name="a loss with its peak at 0.6")
 
 @exercise.case("finds a peak of the loss inside the ball")
 def _(pgd):
-    # One pixel u; the loss of class 1 is highest at u = 0.6 and falls on both sides.
-    peak = checks.network(("linear", torch.tensor([[1.0], [-1.0]]), torch.tensor([-0.6, 0.6])), ("relu",),
-                          ("linear", torch.tensor([[0.0, 0.0], [5.0, 5.0]]), None), name="a loss with its peak at 0.6")
     x = torch.tensor([[0.5], [0.75]])
-    x_adv = expect.tensor(pgd(peak, x, torch.tensor([1, 1]), 0.3, 33, 0.011), like=x)
-    hint = "Is the gradient fresh in every step: taken at the current iterate, and not added up with earlier ones?"
-    if float((x_adv - torch.tensor([[0.8], [0.45]])).abs().max()) < 1e-4:
-        hint = "The attack runs past the peak: the gradient is always that of x. Take it at the current iterate."
+    x_adv = expect.tensor(pgd(peak, x, torch.tensor([1, 1]), 0.3, 34, 0.011), like=x)
+    ends = {
+        "The attack runs past the peak: the gradient is always that of x. Take it at the current iterate.": [0.8, 0.45],
+        "The attack runs away from the peak, downhill.": [0.2, 1.0],
+        "Steps so large jump over the peak. Is step_size what each step moves by?": [0.5, 0.75],
+    }
+    hint = next((why for why, end in ends.items() if (x_adv.flatten() - torch.tensor(end)).abs().max() < 1e-3),
+                "Is the gradient fresh in every step: taken at the current iterate, and not added up with earlier ones?")
     expect.that(float((x_adv - 0.6).abs().max()) < 0.0115, f"pixels at {x_adv[0].item():.3f} and {x_adv[1].item():.3f}",
                 "both at the peak, 0.600 give or take a step", hint)
+
+@exercise.case("returns the last iterate, also where it overshoots")
+def _(pgd):
+    x = torch.tensor([[0.5]])
+    expect.close(pgd(peak, x, torch.tensor([1]), 0.3, 3, 0.25), torch.tensor([[0.75]]), mistakes={
+        "This is an earlier iterate. Not a bad idea, but here the last one is asked for.": x,
+        "Only as far as the ball's edge: is step_size what each step moves by?": torch.tensor([[0.8]]),
+    }, hint="From 0.5 to 0.75, back to 0.5, and to 0.75 again: up to the peak at 0.6 and over it.")
+
+@exercise.case("starts at x_0 where one is given, in the ball around x")
+def _(pgd):
+    weight = torch.tensor([[1.0, -2.0, 0.5, 3.0], [0.2, 1.0, -3.0, 0.5]])
+    linear = checks.network(("linear", weight, None), name="a linear classifier")
+    x, y = torch.full((1, 4), 0.5), torch.tensor([0])
+    x_0 = x + torch.tensor([[-0.08, 0.08, 0.0, -0.1]])
+    ends = {start: LpBall(0.1, math.inf).project(attacks.fgsm(linear.build(), points, y, LpBall(0.05, math.inf)), x)
+            for start, points in (("x", x), ("x_0", x_0))}
+    expect.close(pgd(linear, x, y, 0.1, 1, 0.05, x_0), ends["x_0"], mistakes={
+        "You start at x. Here an x_0 is given.": ends["x"],
+        "You project onto the ball around x_0. It is the ball around x that counts.":
+            attacks.fgsm(linear.build(), x_0, y, LpBall(0.05, math.inf)),
+    }, hint="The first iterate is x_0; the ball's centre stays x.")
+
+@exercise.case("projects in every step, not only at the end")
+def _(pgd):
+    # Two pixels; as long as the first is in the ball, the loss rises with the second. Beyond, it falls.
+    bend = checks.network(("linear", torch.tensor([[1.0, 0.0], [-10.0, 1.0], [10.0, -1.0]]), torch.tensor([0.0, 6.5, -7.5])),
+                          ("relu",), ("linear", torch.tensor([[12.0, 1.0, 1.0], [0.0, 0.0, 0.0]]), None), name="a bent loss")
+    x = torch.tensor([[0.5, 0.5]])
+    expect.close(pgd(bend, x, torch.tensor([1]), 0.1, 20, 0.05), torch.tensor([[0.6, 0.6]]),
+                 hint="Outside the ball the gradient is another one. Project after each step, onto the ball around x.")
 
 @exercise.case("on real digits the loss rises above that of FGSM")
 def _(pgd):
@@ -699,11 +756,15 @@ def _(pgd):
     network = cnn.build()
     x_adv = expect.tensor(pgd(cnn, x, y, 0.1, 10, 0.025), like=x)
     expect.inside(x_adv, x, 0.1)
-    gradient = attacks.input_gradient(network, x, y)
-    one_step = losses.cross_entropy(network(attacks.fgsm(network, x, y, LpBall(0.1, math.inf))), y).mean().item()
-    many_steps = losses.cross_entropy(network(x_adv), y).mean().item()
-    expect.that(many_steps > one_step, f"a mean loss of {many_steps:.3g}", f"more than FGSM's {one_step:.3g}",
-                symptoms.of_step(x_adv, x, gradient, 0.1) or "Do the steps follow the gradient at the current iterate, upwards?")
+    at_start, many_steps, one_step = (losses.cross_entropy(network(images), y).mean().item()
+                                      for images in (x, x_adv, attacks.fgsm(network, x, y, LpBall(0.1, math.inf))))
+    if many_steps < at_start:
+        hint = f"The loss fell, from {at_start:.3g}: the steps go downhill."
+    elif abs(many_steps - one_step) < 1e-3 * one_step:
+        hint = "That is FGSM's result: no step used a new gradient."
+    else:
+        hint = "Do all steps follow the sign of the gradient of y's loss, at the current iterate?"
+    expect.that(many_steps > 1.02 * one_step, f"a mean loss of {many_steps:.3g}", f"clearly more than FGSM's {one_step:.3g}", hint)
 
 @exercise.case("the caller's images and model are left as they were")
 def _(pgd):
@@ -751,6 +812,10 @@ widgets.step_scrubber(model, x[4:5], y[4:5], LpBall(0.15, math.inf), steps=20)
 # ### Exercise 3.8: targeted PGD · medium · 10 minutes · 3 points
 #
 # Two things change against PGD, and it is easy to change only one of them.
+#
+# <details><summary>Hint</summary>
+# Whose loss is it now, and should it rise or fall?
+# </details>
 
 # %% solution="targeted_pgd"
 def targeted_pgd(model, x: torch.Tensor, target: torch.Tensor, eps: float, steps: int, step_size: float) -> torch.Tensor:
@@ -774,7 +839,7 @@ from coursekit import attacks, checks, data, losses
 from coursekit.checks import expect
 from coursekit.perturbations import LpBall
 
-exercise = checks.Exercise("targeted_pgd", points=3)
+exercise = checks.Exercise("targeted_pgd", points=3, by_hand=["coursekit.attacks.pgd"])
 digits = data.load("mnist", "test")
 cnn = checks.model("mnist_cnn")
 
@@ -796,10 +861,12 @@ def _(targeted_pgd):
     x_adv = expect.tensor(targeted_pgd(cnn, x, target, 0.2, 20, 0.02), like=x)
     expect.inside(x_adv, x, 0.2)
     network = cnn.build()
+    predicted = network(x).argmax(dim=1)
     hit = (network(x_adv).argmax(dim=1) == target).float().mean().item()
-    before = losses.cross_entropy(network(x), target).mean().item()
-    after = losses.cross_entropy(network(x_adv), target).mean().item()
-    if after > before:
+    before, after = (losses.cross_entropy(network(images), target).mean().item() for images in (x, x_adv))
+    if losses.cross_entropy(network(x_adv), predicted).mean() < losses.cross_entropy(network(x), predicted).mean():
+        hint = "The images became surer of what they show: you go down the loss of that class. Go down the target's."
+    elif after > before:
         hint = "The loss of the target rises. Which way must the step go if the target is wanted?"
     else:
         hint = "Is the gradient that of the target's loss, taken at the current iterate?"
@@ -814,6 +881,18 @@ def _(targeted_pgd):
     expect.that(not torch.equal(x_adv, x), "x itself", "a perturbed image", "Nothing was added to x.")
     before, after = losses.cross_entropy(network(x), y).mean(), losses.cross_entropy(network(x_adv), y).mean()
     expect.that(bool(after < before), f"a mean loss of {after.item():.3g}", f"less than the {before.item():.3g} of the clean images")
+
+@exercise.case("stops at a valley of the target's loss; model and images are left as they were")
+def _(targeted_pgd):
+    # One pixel u; the loss of class 0 is lowest at u = 0.6 and rises on both sides.
+    valley = checks.network(("linear", torch.tensor([[1.0], [-1.0]]), torch.tensor([-0.6, 0.6])), ("relu",),
+                            ("linear", torch.tensor([[0.0, 0.0], [5.0, 5.0]]), None), name="a loss with its valley at 0.6")
+    x = torch.tensor([[0.5], [0.75]])
+    x_adv = expect.tensor(targeted_pgd(valley, x, torch.tensor([0, 0]), 0.3, 34, 0.011), like=x)
+    expect.that(float((x_adv - 0.6).abs().max()) < 0.0115, f"pixels at {x_adv[0].item():.3f} and {x_adv[1].item():.3f}",
+                "both in the valley, 0.600 give or take a step",
+                "In every step: is it the gradient of the target's loss at the iterate, and does the step go against it?")
+    expect.unchanged(targeted_pgd)
 
 ### BEGIN HIDDEN TESTS
 @exercise.case("a curved loss, other shapes and classes", hidden=True, hint="Every step: gradient of the target's loss at the iterate, down, project.")
@@ -870,7 +949,7 @@ import torch
 from coursekit import checks
 from coursekit.checks import expect
 
-exercise = checks.Exercise("random_start", points=2)
+exercise = checks.Exercise("random_start", points=2, by_hand=["coursekit.perturbations.LpBall.sample"])
 grey = torch.full((8, 1, 20, 20), 0.5)
 
 @exercise.case("fills the ball evenly: uniform in [-eps, eps]")
@@ -902,12 +981,13 @@ def _(random_start):
     expect.that(not torch.equal(one, random_start(grey, 0.2, 6)), "the same draw with two seeds", "different draws",
                 "The seed must reach the generator that is drawn from.")
 
-@exercise.case("on real images the pixels stay in [0, 1]")
+@exercise.case("black and white pixels stay in [0, 1], and x is left as it was")
 def _(random_start):
     black_and_white = (torch.arange(32).reshape(2, 1, 4, 4) % 2).float()
     start = expect.tensor(random_start(black_and_white, 0.3, 2), like=black_and_white)
     expect.inside(start, black_and_white, 0.3)
     expect.that(not torch.equal(start, black_and_white), "x itself", "noise around x")
+    expect.unchanged(random_start)
 
 ### BEGIN HIDDEN TESTS
 @exercise.case("other shapes and radii", hint="No shape and no eps may be written out.", hidden=True)
@@ -951,29 +1031,31 @@ exercise = checks.Exercise("keep_worst", points=2)
 # Logits (u, v) of an image with two pixels u, v: the loss of class 0 is highest where v - u is largest.
 two_pixels = checks.network(("linear", torch.eye(2), None), name="logits = pixels")
 
-@exercise.case("another run may be worst for each image")
+@exercise.case("another run may be worst for each image: 3 runs, 4 images")
 def _(keep_worst):
-    candidates = torch.tensor([[[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]],
-                               [[0.1, 0.7], [0.3, 0.6], [0.9, 0.2]],
-                               [[0.4, 0.5], [0.6, 0.5], [0.3, 0.6]]])
-    y = torch.tensor([0, 0, 0])
-    worst = torch.stack([candidates[1, 0], candidates[0, 1], candidates[2, 2]])
-    expect.close(keep_worst(two_pixels, candidates, y), worst, mistakes={
-        "You keep one run for the whole batch. Each image has a worst run of its own.": candidates[0],
-        "You keep one run for the whole batch: each image has a worst run of its own.": candidates[1],
-        "You keep one run for the whole batch; each image has a worst run of its own.": candidates[2],
-        "You keep the lowest loss. The attacker wants the highest.": torch.stack([candidates[0, 0], candidates[2, 1], candidates[1, 2]]),
-    }, hint="For each column b of the batch: which of the R candidates has the highest loss?")
+    candidates = torch.tensor([[[0.9, 0.1], [0.2, 0.8], [0.5, 0.5], [0.3, 0.4]],
+                               [[0.4, 0.5], [0.6, 0.5], [0.3, 0.9], [0.9, 0.2]],
+                               [[0.1, 0.7], [0.3, 0.6], [0.9, 0.2], [0.2, 0.6]]])
+    y = torch.tensor([0, 0, 0, 0])
+    worst = torch.stack([candidates[2, 0], candidates[0, 1], candidates[1, 2], candidates[2, 3]])
+    lowest = torch.stack([candidates[0, 0], candidates[1, 1], candidates[2, 2], candidates[1, 3]])
+    one_run = "You keep one run for the whole batch. Each image has a worst run of its own."
+    kept = keep_worst(two_pixels, candidates, y)
+    runs = [run for run in candidates if expect.same(kept, run)]
+    expect.close(kept, worst, hint=one_run if runs else "For each image, a column of the candidates: which run has the highest loss?",
+                 mistakes={"You keep the lowest loss. The attacker wants the highest.": lowest})
 
 @exercise.case("the label counts", hint="Highest loss of the class in y, which differs from image to image.")
 def _(keep_worst):
     candidates = torch.tensor([[[0.9, 0.1], [0.9, 0.1]], [[0.1, 0.9], [0.1, 0.9]]])
     expect.close(keep_worst(two_pixels, candidates, torch.tensor([0, 1])), torch.tensor([[0.1, 0.9], [0.9, 0.1]]))
 
-@exercise.case("a single run, a single image")
+@exercise.case("images of 1 x 1 x 2 pixels, a single one of them; the candidates are left as they were")
 def _(keep_worst):
-    candidates = torch.rand(1, 1, 2)
-    expect.close(keep_worst(two_pixels, candidates, torch.tensor([1])), candidates[0])
+    flat = checks.network(("flatten",), ("linear", torch.eye(2), None), name="logits = pixels")
+    candidates = torch.tensor([[0.9, 0.1], [0.3, 0.8]]).reshape(2, 1, 1, 1, 2)
+    expect.close(keep_worst(flat, candidates, torch.tensor([0])), candidates[1])
+    expect.unchanged(keep_worst)
 
 ### BEGIN HIDDEN TESTS
 @exercise.case("images of other shapes, more runs than images", hint="The runs are the first dimension, the images the second.", hidden=True)
@@ -988,7 +1070,36 @@ def _(keep_worst):
 exercise.score()
 
 # %% [markdown]
-# How much do restarts gain? Here is an attack's own record: loss and accuracy over the steps, and accuracy after 1, 2, ... restarts. A curve that still falls at its right end means that the attack had not finished, and its robust accuracy was too good to be true. Change `steps` to 3 or the radius to 0.05 and look again.
+# Now the machine is complete: random starts, PGD from each, the worst result for every image. Does it gain? (About five seconds.)
+
+# %% demo="machine"
+def reference_pgd(model, x, y, eps, steps, step_size, x_0=None):
+    return attacks.pgd(model, x, y, LpBall(eps, math.inf), steps=steps, step_size=step_size, random_start=False, start=x_0)
+
+def reference_start(x, eps, seed):
+    return LpBall(eps, math.inf).sample(x, generator=torch.Generator().manual_seed(seed))
+
+def reference_worst(model, candidates, y):
+    loss = torch.stack([losses.cross_entropy(model(run), y) for run in candidates])
+    return torch.stack([candidates[best, image] for image, best in enumerate(loss.argmax(dim=0).tolist())])
+
+your_pgd = checks.yours("pgd", reference_pgd)
+your_start = checks.yours("random_start", reference_start)
+your_worst = checks.yours("keep_worst", reference_worst)
+
+digits_x, digits_y, eps = x[:100], y[:100], 0.1
+clean_right = model(digits_x).argmax(dim=1) == digits_y
+runs = []
+for seed in range(5):
+    runs.append(your_pgd(model, digits_x, digits_y, eps, 15, eps / 5, your_start(digits_x, eps, seed)))
+    worst = your_worst(model, torch.stack(runs), digits_y)
+    robust = clean_right & (model(worst).argmax(dim=1) == digits_y)
+    print(f"worst of {len(runs)} random starts: {robust.float().mean():.0%} of the digits stay right")
+
+# %% [markdown]
+# Not much, on this network: its loss has few hills in so small a ball, and most starts end at equally bad points. That is good news for the attacker, and you only know it because you tried. (Note also what you keep: the highest *cross-entropy*. With ten classes a wrong prediction can have a lower one than a right prediction, so a careful library keeps a fooling point first and looks at the loss second.)
+#
+# An attack's record shows at a glance whether it deserves trust: thin lines are the single restarts, the thick one is their mean. If a curve still falls at its right end, the attack had not finished, and its robust accuracy was too good to be true. The flag on top is strict: it goes up if the last restart fooled a single further image. Change `steps` to 3, or the radius, and look again.
 
 # %% demo="diagnostics"
 plots.diagnostics(model, x[:100], y[:100], LpBall(0.1, math.inf), steps=20, restarts=5)
@@ -999,6 +1110,10 @@ plots.diagnostics(model, x[:100], y[:100], LpBall(0.1, math.inf), steps=20, rest
 # The number that everyone quotes: the share of test images that are classified rightly **and** stay right under attack. An image that was wrong to begin with is not robust, even if the attack happens to make it right.
 #
 # ### Exercise 3.10: robust accuracy · easy · 10 minutes · 2 points
+#
+# <details><summary>Hint</summary>
+# Two tensors of booleans, right before and right after, and <code>&amp;</code> between them. What is the mean of zeros and ones?
+# </details>
 
 # %% solution="robust_accuracy"
 def robust_accuracy(model, x: torch.Tensor, x_adv: torch.Tensor, y: torch.Tensor) -> float:
@@ -1017,7 +1132,7 @@ import torch
 from coursekit import checks, data
 from coursekit.checks import expect
 
-exercise = checks.Exercise("robust_accuracy", points=2)
+exercise = checks.Exercise("robust_accuracy", points=2, by_hand=["coursekit.evaluation.robust_accuracy"])
 two_pixels = checks.network(("linear", torch.eye(2), None), name="logits = pixels")
 zero, one = [0.9, 0.1], [0.1, 0.9]  # predicted as 0 and as 1
 
@@ -1059,7 +1174,7 @@ def _(robust_accuracy):
 exercise.score()
 
 # %% [markdown]
-# One number at one ε says little; a **curve** over ε says how a classifier gives way, and whether the attack is sound: at a large enough ε every attack worth its name must reach 0, for the ball then holds images of other classes.
+# One number at one ε says little; a **curve** over ε says how a classifier gives way. It also tests the attack: from ε = 0.5 on, every ball holds the same grey image, so at most one digit in ten can be robust, and a good attack reaches 0 long before.
 #
 # **Predict**: noise of the same size, but random, $\pm\epsilon$ for each pixel. How many of 100 digits are still read rightly at ε = 0.2, where PGD leaves less than one?
 
@@ -1073,12 +1188,12 @@ checks.reveal(my_guess, f"{100 * (model(noisy).argmax(dim=1) == y).float().mean(
               "In 784 dimensions a random direction is nearly at right angles to the one that matters. The worst case is not bad luck: it is built.")
 
 # %% demo="robustness-curve"
-eps_values = [0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2]
-pgd_attack = checks.yours("pgd", lambda model, x, y, eps, steps, step_size: attacks.pgd(
-    model, x, y, LpBall(eps, math.inf), steps=steps, step_size=step_size, random_start=False))
+# About fifteen seconds.
+eps_values = [0.0, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4]
+pgd_attack = checks.yours("pgd", reference_pgd)
 fgsm_attack = checks.yours("fgsm", reference_fgsm)
 
-def random_noise(model, x, y, eps):
+def random_noise(classifier, x, y, eps):
     return (x + eps * signs[: len(x)]).clamp(0, 1)
 
 def curve(classifier, attack):
@@ -1095,7 +1210,7 @@ plots.curves({
 })
 
 # %% [markdown]
-# The upper curves are what optimists measure. PGD lies below FGSM: both attack the same network, so FGSM's number was too friendly. The robust model was trained on PGD's own examples; how that is done is the subject of assignment 07.
+# Random noise is what optimists measure. FGSM and PGD attack the same network, and FGSM's number was too friendly: it never reaches 0, and gets *worse* as ε grows, for one long step lands far beyond the place whose gradient it used. PGD gets there. The robust model was trained on PGD's own examples; it holds out up to the ε that it was trained for (0.1), and then gives way, too. How that is done is the subject of adversarial training, later in the course.
 #
 # ### A surprise to end with
 #
@@ -1113,7 +1228,7 @@ print(f"robust accuracy of 1000 f:   {loud.robust:.1%}")
 print(f"images of which the whole gradient is exactly zero for 1000 f: {no_slope:.1%}")
 
 # %% [markdown]
-# The softmax is so sure of itself that $1 - p_y$ rounds to zero, and with it the gradient. The attack stands still, and a failed attack looks exactly like a robust model. **Robust accuracy under an attack is only as good as the attack.** Assignment 06 takes this apart; assignment 04 has a loss that does not fall for it.
+# The softmax is so sure of itself that $1 - p_y$ rounds to zero, and with it the gradient. The attack stands still, and a failed attack looks exactly like a robust model. **Robust accuracy under an attack is only as good as the attack.** Later in the course you meet a loss that does not fall for it (minimum-norm attacks), and defences that do nothing but this (failed defences).
 #
 # ## 3.11 In your own words
 #
@@ -1121,17 +1236,17 @@ print(f"images of which the whole gradient is exactly zero for 1000 f: {no_slope
 #
 # ### Question 3.11a: why the sign? · 3 points
 #
-# FGSM throws away how large each partial derivative is and keeps only its sign. Explain why that is the best single step in the $L_\infty$ ball if the loss is linear, and give an example (a norm or a set of allowed perturbations) for which it is *not* the best one, with the step that is best there.
+# In 3.4 the sign step came out as the best single step in the $L_\infty$ ball for a linear loss with gradient $\mathbf g$. Now take another attacker: a faulty camera, of which **at most $k$ pixels** may be off, each by at most $\epsilon$. (1) Which single step is best for a linear loss, and why? (2) By how much does it raise the loss, compared with FGSM? (3) In the $L_2$ ball, is the sign step the best one? If not, which is, and what is wrong with the sign there?
 
 # %% [markdown] answer="why-sign" points=3
 # === BEGIN MARK SCHEME ===
-# **1 point**: for a linear loss the gain is the sum over pixels of g_i * delta_i, and the L-inf ball bounds each |delta_i| by eps separately, so each term can be maximised alone.
+# **1 point**: move the k pixels with the largest |g_i|, each by eps * sign(g_i), and leave the others. Reason: the gain is the sum of g_i * delta_i over the chosen pixels; each term is at most eps * |g_i|, so the k largest are chosen. (Right pixels without a reason: half a point.)
 #
-# **1 point**: the maximum of g_i * delta_i is eps * |g_i|, reached at delta_i = eps * sign(g_i); the size of g_i does not matter for the choice. (The dual norm, ||g||_1 * eps, named instead: full point.)
+# **1 point**: it gains eps times the sum of the k largest |g_i|; FGSM gains eps * ||g||_1, the sum over all pixels. So at most as much, equal for k = d or if all other g_i are 0.
 #
-# **1 point**: a right counterexample with its best step, for instance the L2 ball: eps * g / ||g||_2; the L1 ball: all of eps on one pixel with the largest |g_i|; a mask: sign steps on the free pixels only. "Another norm" without a step: half a point.
+# **1 point**: no; the best step is eps * g / ||g||_2 (Cauchy-Schwarz). In L2 the pixels share one budget, the sum of squares, and the sign spends it evenly, on pixels that matter little as well. (Step without explanation, or the reverse: half a point.)
 # === END MARK SCHEME ===
-# In an $L_\infty$ ball the pixels do not share a budget: each may move by up to ε whatever the others do. For a linear loss the gain is $\sum_i g_i \delta_i$, so I can maximise every term by itself, and $g_i\delta_i$ is largest at $\delta_i = \epsilon\operatorname{sign}(g_i)$, with value $\epsilon|g_i|$: a pixel with a small derivative gains little, but moving it costs nothing. In an $L_2$ ball the pixels share the budget $\sum_i\delta_i^2 \le \epsilon^2$, so it should go where it gains most: the best step is $\epsilon\,\mathbf g/\lVert\mathbf g\rVert_2$, by Cauchy-Schwarz. The sign step of the same length is worse unless all $|g_i|$ are equal.
+# (1) The gain is $\sum_i g_i \delta_i$ over the pixels I may touch, and each term is at most $\epsilon|g_i|$, reached at $\delta_i = \epsilon\operatorname{sign}(g_i)$. So I take the $k$ pixels with the largest $|g_i|$, move each by $\epsilon$ in the sign of its derivative, and leave the rest. (2) It gains $\epsilon$ times the sum of the $k$ largest $|g_i|$, FGSM $\epsilon\lVert\mathbf g\rVert_1$, the sum over all: FGSM gains more unless all the others are zero. (3) No. In the $L_2$ ball the pixels share the budget $\sum_i\delta_i^2\le\epsilon^2$, and it should go where it gains most: the best step is $\epsilon\,\mathbf g/\lVert\mathbf g\rVert_2$ by Cauchy-Schwarz. The sign step spends the same on every pixel, whether it matters or not.
 
 # %% [markdown]
 # ### Question 3.11b: what does the curve prove? · 3 points
@@ -1154,6 +1269,6 @@ print(f"images of which the whole gradient is exactly zero for 1000 f: {no_slope
 # * The zero-one loss has no useful gradient, so attacks climb the cross-entropy: a *surrogate*.
 # * FGSM is the best step for a linear loss in the $L_\infty$ ball. With $\eta = \epsilon$ it needs no projection onto that ball; the image range is another matter.
 # * PGD = step, project, repeat. Fresh gradient at the iterate, projection around $\mathbf x$.
-# * Restarts and more steps can only lower robust accuracy. What an attack measures is an **upper bound**.
+# * Keeping the worst of several runs can only make an attack stronger. Still, what an attack measures is an **upper bound** of robust accuracy.
 #
 # **Further**: Goodfellow, Shlens, Szegedy, *Explaining and harnessing adversarial examples*, 2015 (FGSM). Madry et al., *Towards deep learning models resistant to adversarial attacks*, 2018 (PGD). Carlini et al., *On evaluating adversarial robustness*, 2019: how not to fool oneself.

@@ -143,14 +143,55 @@ def test_arguments_are_copies_and_what_a_call_does_to_them_is_reported():
     assert torch.equal(x, torch.zeros(2, 2))
 
 
-def test_backward_and_requires_grad_on_the_input_are_no_offence():
-    def f(model, x):
+def test_backward_is_no_offence_but_an_input_that_now_requires_a_gradient_is():
+    def on_a_copy(model, x):
+        z = x.clone().requires_grad_(True)
+        model(z).sum().backward()
+        return z.grad
+
+    def on_the_input(model, x):
         x.requires_grad_(True)
         model(x).sum().backward()
         return x.grad
 
-    report = score(f, lambda f: (expect.tensor(f(NET, torch.zeros(2, 2))), expect.unchanged(f)))
-    assert report["status"] == "passed"
+    def polite(f):
+        expect.tensor(f(NET, torch.zeros(2, 2)))
+        expect.unchanged(f)
+
+    assert score(on_a_copy, polite)["status"] == "passed"
+    assert score(on_the_input, polite)["cases"][0]["got"] == "x was made to require a gradient"
+
+
+def test_the_reference_is_out_of_reach_while_the_function_runs_under_any_name():
+    from coursekit import attacks
+    from coursekit.attacks import fgsm as borrowed
+
+    source = """
+def by_module(model, x, y):
+    return attacks.fgsm(model, x, y, None)
+
+def by_name(model, x, y):
+    return borrowed(model, x, y, None)
+"""
+    namespace = {"attacks": attacks, "borrowed": borrowed}
+    exec(source, namespace)
+    with student.use(student.Notebook(namespace)):
+        for name in ("by_module", "by_name"):
+            exercise = checks.Exercise(name, points=1, by_hand=["coursekit.attacks.fgsm"])
+            exercise.case("calls it")(lambda f: f(NET, torch.zeros(1, 2), torch.tensor([0])))
+            assert "what this exercise asks you to write yourself" in exercise.reason
+    assert attacks.fgsm is borrowed is namespace["borrowed"]
+
+
+def test_errors_of_torch_are_explained_and_told_once():
+    def f(model, x):
+        return torch.autograd.grad(torch.zeros(()), x)
+
+    report = score(f, *[lambda f: f(NET, torch.zeros(2, 2))] * 3)
+    assert "requires_grad=True before the model sees it" in report["cases"][0]["hint"]
+    text = checks.table.as_text(report)
+    assert text.count("does not require grad") == 1
+    assert text.count("the same error") == 2
 
 
 def test_a_notebook_without_gradients_and_the_global_seed_do_no_harm():
@@ -280,3 +321,17 @@ def test_figures_use_the_students_function_where_it_works(monkeypatch, capsys):
     attack = checks.yours("double", lambda x: -1)
     assert [attack(4), attack(5)] == [-1, -1]
     assert capsys.readouterr().out.count("is not written yet") == 1
+
+
+def test_a_slip_in_a_students_function_spoils_no_figure(monkeypatch, capsys):
+    def careless(model, x):
+        model.train()
+        x += 1
+        return x.mean()
+
+    monkeypatch.setattr(sys.modules["__main__"], "careless", careless, raising=False)
+    model, x = NET.build(), torch.zeros(3, 2)
+    assert torch.equal(checks.yours("careless", lambda model, x: x - 1)(model, x), torch.full((3, 2), -1.0))
+    assert "returned a number instead of a tensor of shape (3, 2)" in capsys.readouterr().out
+    assert torch.equal(x, torch.zeros(3, 2))
+    assert not model.training
