@@ -33,10 +33,14 @@ def check(path: Path) -> int:
     stubs = {cell.id: cell.source for cell in notebook.cells if _as_released(cell)}
     grades = score.grades(executed, stubs)
     cells = {cell.metadata.nbgrader.grade_id: cell for cell in executed.notebook.cells if "nbgrader" in cell.metadata}
+    answers = [grade for grade in grades if not is_test(cells[grade.id])]
     tests = [grade for grade in grades if is_test(cells[grade.id])]
     for grade in tests:
         print(_table(grade, cells[grade.id]) + "\n")
-    print(_total(tests, [grade for grade in grades if grade not in tests]))
+    tests += (deleted := _deleted(notebook, {grade.id for grade in tests}))
+    for line in [*_raised(executed), *(f"{grade.id}: {grade.reason}" for grade in deleted)]:
+        print("\n".join(wrap("note: ", line, WIDTH)))
+    print(_total(tests, answers))
     return 0 if all(grade.status == "passed" for grade in tests) else 1
 
 
@@ -89,19 +93,32 @@ def _as_released(cell: NotebookNode) -> bool:
     return digest == meta.get("checksum")
 
 
+def _deleted(notebook: NotebookNode, present: set[str]) -> list[Grade]:
+    """Questions whose test cell is gone; the release says which there were."""
+    released = notebook.metadata.get("coursekit", {}).get("points", {})
+    reason = "its test cell is not in this notebook; grading puts it back, and it counts"
+    return [Grade(id, 0.0, float(points), "error", reason) for id, points in released.items() if id not in present]
+
+
+def _raised(executed: score.Run) -> list[str]:
+    """Cells of the student's own that did not run; a question's cell is spoken of in its table."""
+    return [
+        f"a cell that begins with {cell.source.strip().splitlines()[0][:60]!r}: {score.one_line(outcome.reason)}"
+        for cell in executed.notebook.cells
+        if "nbgrader" not in cell.metadata and (outcome := executed.outcomes.get(cell.id)) and outcome.status != "ran"
+    ]
+
+
 def _table(grade: Grade, cell: NotebookNode) -> str:
     """The check's own table as plain text; one line where there is none."""
+    own_table = grade.status in ("passed", "partial", "wrong", "crashed") and not grade.reason.startswith(score.BLAMED)
     for output in cell.outputs:
-        if grade.cases and output.output_type == "display_data" and score.MIME in output.data:
+        if own_table and grade.cases and output.output_type == "display_data" and score.MIME in output.data:
             text = "".join(output.data.get("text/plain", ""))
-            lines = [score.printable(line) for line in text.splitlines()]
-            if grade.status in ("crashed", "died", "timed out") and grade.reason:
-                lines += wrap("  !!   ", grade.reason, WIDTH)
-            return "\n".join(lines)
+            return "\n".join(score.printable(line) for line in text.splitlines())
     head = f"{grade.id}: {number(grade.score or 0.0)} of {number(grade.max)} points  "
-    return "\n".join(
-        wrap(head, f"{grade.status}. {grade.reason}".rstrip(". ") if grade.reason else grade.status, WIDTH)
-    )
+    reason = f"{grade.status}: {grade.reason}" if grade.reason not in ("", "not attempted yet") else grade.status
+    return "\n".join(wrap(head, reason, WIDTH))
 
 
 def _total(tests: list[Grade], answers: list[Grade]) -> str:

@@ -27,6 +27,7 @@ STATUSES = (
 )  # fmt: skip
 
 TEXT_LIMIT = 500
+BLAMED = "its cell"  # how a reason begins when not the check failed but the student's cell before it
 
 
 @dataclass(frozen=True)
@@ -149,9 +150,9 @@ def _blame_solution(grade: Grade, solutions: list[NotebookNode], run: Run, stubs
             return replace(grade, status="not attempted", reason=grade.reason or "not attempted yet")
         outcome = run.outcomes.get(cell.id, Outcome("ran"))
         if outcome.status == "raised" and "NotImplementedError" not in outcome.reason and not _defines(cell):
-            return replace(grade, status="crashed", reason=f"its cell does not run: {one_line(outcome.reason)}")
+            return replace(grade, status="crashed", reason=f"{BLAMED} does not run: {one_line(outcome.reason)}")
         if outcome.status in ("timed out", "died"):
-            return replace(grade, status=outcome.status, reason=f"its cell: {outcome.reason}")
+            return replace(grade, status=outcome.status, reason=f"{BLAMED}: {outcome.reason}")
     return grade
 
 

@@ -436,6 +436,9 @@ def _notebook(cells: list[_Cell]) -> NotebookNode:
             cell_id += "x"
         taken.add(cell_id)
         notebook.cells.append(make[cell.cell_type](cell.text, id=cell_id, metadata=_metadata(cell)))
+    # So that `coursekit check` misses a test cell that was deleted, without the source.
+    points = {cell.id: cell.header["points"] for cell in cells if cell.role_name == "test"}
+    notebook.metadata.coursekit = nbformat.from_dict({"points": points})
     nbformat.validate(notebook)
     return notebook
 
@@ -446,6 +449,8 @@ def _metadata(cell: _Cell) -> NotebookNode:
         metadata["tags"] = [DEMO_TAG]
     elif cell.role.nbgrader is not None:
         metadata["nbgrader"] = {"schema_version": 3, "grade_id": cell.id, **cell.role.nbgrader}
+        if cell.role_name == "test":
+            metadata["jupyter"] = {"source_hidden": True}  # one click away: what it says is what counts
         if cell.role.graded:
             metadata["nbgrader"]["points"] = cell.header["points"]
     return nbformat.from_dict(metadata)

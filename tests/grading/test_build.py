@@ -140,9 +140,10 @@ def test_the_text_is_in_the_source_notebook_and_nothing_of_jupytext(source):
     assert notebook.metadata == {
         "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
+        "coursekit": {"points": {"test-fgsm": 3}},
     }
     for cell in notebook.cells:
-        assert set(cell.metadata) <= {"nbgrader", "tags"}
+        assert set(cell.metadata) <= {"nbgrader", "tags", "jupyter"}
 
 
 def test_plain_cells_keep_their_id_when_others_come_and_go(source):

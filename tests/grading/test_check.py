@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import nbformat
 import pytest
 from grading_samples import as_bytes
 
@@ -40,6 +41,29 @@ def test_each_question_has_its_table_and_one_wrong_answer_is_exit_code_1(check, 
     assert "SyntaxError" in said
     assert "3 of 6 points" in said
     assert "not written yet: why" in said
+
+
+def test_a_deleted_test_cell_counts_and_is_missed(check, filled):
+    notebook = filled()
+    notebook.cells = [cell for cell in notebook.cells if cell.id != "test-root"]
+    code, said, _ = check(notebook)
+    assert code == 1
+    assert "test-root: its test cell is not in this notebook" in said
+    assert "3 of 6 points" in said
+
+
+def test_a_cell_of_ones_own_that_fails_is_mentioned(check, filled):
+    notebook = filled()
+    notebook.cells.insert(2, nbformat.v4.new_code_cell("1 / 0", id="mine"))
+    code, said, _ = check(notebook)
+    assert code == 0
+    assert "note: a cell that begins with '1 / 0': ZeroDivisionError: division by zero" in said
+
+
+def test_a_syntax_error_is_what_is_told_and_not_what_follows_from_it(check, filled):
+    _, said, _ = check(filled(root="def root(x)\n    return 3"))
+    assert "test-root: 0 of 3 points  crashed: its cell does not run: SyntaxError" in said
+    assert "there is no function" not in said
 
 
 def test_the_release_as_it_is(check, release):
