@@ -42,7 +42,8 @@ def robust_accuracy(
 
     x: (N, ...), y: (N,) int64, N >= 1. attack: any callable (model, x, y) -> x_adv like x; it sees the images that
     are right to begin with, at most batch_size at a time. The model is used in eval mode and left as it was.
-    Raises ValueError for empty or unequal x and y, or an attack that returns another shape.
+    Raises ValueError for empty or unequal x and y or an attack that returns another shape, TypeError if it returns
+    no tensor.
     """
     if not len(x) or y.shape != (len(x),):
         raise ValueError(f"x and y must hold the same N >= 1 images; got {len(x)} and shape {tuple(y.shape)}")
@@ -55,10 +56,7 @@ def robust_accuracy(
             still = right.clone()
             if right.any():
                 x_adv = attack(model, x_b[right], y_b[right])
-                if x_adv.shape != x_b[right].shape:
-                    raise ValueError(
-                        f"attack must return the shape of x, {tuple(x_b[right].shape)}; got {tuple(x_adv.shape)}"
-                    )
+                _check_result(x_adv, x_b[right])
                 still[right] = _is_right(model, x_adv, y_b[right])
             correct.append(right.cpu())
             survived.append(still.cpu())
@@ -97,3 +95,10 @@ def _is_right(model: Classifier, x: Tensor, y: Tensor) -> Tensor:
         logits = model(x)
     # argmax of NaN is a class like any other, but it is no classification.
     return (logits.argmax(dim=1) == y) & ~logits.isnan().any(dim=1)
+
+
+def _check_result(x_adv: Tensor, x: Tensor) -> None:
+    if not isinstance(x_adv, Tensor):
+        raise TypeError(f"attack must return a tensor, did it forget to return? got {type(x_adv).__name__}")
+    if x_adv.shape != x.shape:
+        raise ValueError(f"attack must return the shape of x, {tuple(x.shape)}; got {tuple(x_adv.shape)}")

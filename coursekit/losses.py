@@ -52,7 +52,7 @@ def cw_margin_targeted(logits: Tensor, target: Tensor) -> Tensor:
 
     Source: Carlini and Wagner 2017, section V, f_6, on log-probabilities as in the lecture.
     """
-    return (-_lead(_checked(logits, target), target)).clamp_min(0)
+    return (-_lead(_checked(logits, target, "target"), target)).clamp_min(0)
 
 
 def _lead(logits: Tensor, y: Tensor) -> Tensor:
@@ -62,14 +62,14 @@ def _lead(logits: Tensor, y: Tensor) -> Tensor:
     return z.gather(1, y[:, None]).squeeze(1) - others.amax(dim=1)
 
 
-def _checked(logits: Tensor, y: Tensor) -> Tensor:
+def _checked(logits: Tensor, y: Tensor, name: str = "y") -> Tensor:
     """The logits, half precision as float32, after checking that they and y are what a loss takes."""
     if not isinstance(logits, Tensor) or not logits.is_floating_point():
         got = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
         raise TypeError(f"logits must be a floating tensor (B, K); got {got}")
     if logits.ndim != 2 or logits.shape[1] < 2:
         raise ValueError(f"logits must have shape (B, K) with K >= 2 classes; got {tuple(logits.shape)}")
-    check_labels("y", y, batch=len(logits), classes=logits.shape[1])
+    check_labels(name, y, batch=len(logits), classes=logits.shape[1])
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 

@@ -131,10 +131,10 @@ def train(name: str, training: str = "standard", eps: float | None = None, *, pr
 
 
 def measure(model: nn.Module, name: str, eps: float | None = None) -> RobustAccuracy:
-    """What is recorded beside the weights: accuracy on the test split, clean and under PGD-40 (L-inf, seed 0)."""
+    """What is recorded beside the weights: accuracy on the test split, clean and under PGD-20 (L-inf, seed 0)."""
     test = data.load(RECIPES[name]["data"], "test")
     threat = LpBall(RECIPES[name]["eps"] if eps is None else eps, math.inf)
-    attack = partial(pgd, threat=threat, steps=40, generator=Generator().manual_seed(0))
+    attack = partial(pgd, threat=threat, steps=20, generator=Generator().manual_seed(0))
     return robust_accuracy(model, test.x, test.y, attack)
 
 
@@ -155,7 +155,7 @@ def main(argv: list[str] | None = None) -> None:
     radius = options.eps or RECIPES[options.name]["eps"]
     recipe = {
         "command": command, "clean": f"{result.clean:.4f}", "robust": f"{result.robust:.4f}",
-        "attack": f"PGD-40, L-inf, eps {radius:g}",
+        "attack": f"PGD-20, L-inf, eps {radius:g}",
     }  # fmt: skip
     path = options.out or models.WEIGHTS / models.file_name(options.name, options.training, options.eps)
     save_file(model.state_dict(), path, metadata=recipe)

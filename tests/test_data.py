@@ -102,9 +102,7 @@ def test_full_mnist_is_read_from_the_cache(monkeypatch, tmp_path):
         header = np.array([0x803, *images.shape], dtype=">u4").tobytes()
         (raw / f"{part}-images-idx3-ubyte").write_bytes(header + images.tobytes())
         labels = np.arange(20, dtype=np.uint8) % 10
-        (raw / f"{part}-labels-idx1-ubyte").write_bytes(
-            np.array([0x801, 20], dtype=">u4").tobytes() + labels.tobytes()
-        )
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(np.array([0x801, 20], dtype=">u4").tobytes() + labels.tobytes())
     monkeypatch.setenv("COURSEKIT_CACHE", str(tmp_path))
     x, y, classes = data.load("mnist_full", "test")
     assert torch.equal((x * 255).round().to(torch.uint8)[:, 0], torch.from_numpy(images))

@@ -95,9 +95,14 @@ def test_evaluating_restores_every_module_by_itself():
     model[1].eval()
     model[1][0].train()
     modes = [module.training for module in model.modules()]
-    with pytest.raises(KeyError), evaluating(model):
-        assert not any(module.training for module in model.modules())
-        raise KeyError
+
+    def fail_inside():
+        with evaluating(model):
+            assert not any(module.training for module in model.modules())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_inside()
     assert [module.training for module in model.modules()] == modes
 
 

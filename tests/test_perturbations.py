@@ -361,7 +361,7 @@ def test_impossible_points_are_refused():
     for method in (ball.project, ball.contains):
         with pytest.raises(ValueError, match=r"x_tilde must have the shape of x, \(2, 3\); got \(2, 2\)"):
             method(torch.rand(2, 2), x)
-        with pytest.raises(TypeError, match="x must be a floating tensor; got torch.uint8"):
+        with pytest.raises(TypeError, match=r"x must be a floating tensor; got torch\.uint8"):
             method(x, x.to(torch.uint8))
         with pytest.raises(TypeError, match="x_tilde must be a tensor; got ndarray"):
             method(x.numpy(), x)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from coursekit.losses import check_labels, cross_entropy
 from coursekit.models.state import Classifier
-from coursekit.perturbations import LpBall
+from coursekit.perturbations import LpBall, per_image
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -45,7 +45,11 @@ class Goal:
     loss: Loss
 
     def objective(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """What the attack maximises, (B,)."""
+        """What the attack maximises, (B,). Raises if the model's output or the labels are not what it takes."""
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(labels):
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ValueError(f"model must return logits ({len(labels)}, K); got {got}")
+        check_labels("target" if self.targeted else "y", labels, batch=len(labels), classes=logits.shape[1])
         return -self.loss(logits, labels) if self.targeted else self.loss(logits, labels)
 
     def reached(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -73,6 +77,9 @@ def check_inputs(x: Tensor, y: Tensor, threat: LpBall, target: Tensor | int | No
         check_labels("target", target, batch=len(x))
     elif target is not None and (isinstance(target, bool) or not isinstance(target, int)):
         raise TypeError(f"target must be a class or an int64 tensor ({len(x)},); got {type(target).__name__}")
+    if not hasattr(threat, "project"):
+        raise TypeError(f"threat must be a perturbation set such as LpBall(0.1, math.inf); got {type(threat).__name__}")
+    per_image(threat.eps, x)  # raises if there is one eps per image of another batch
     # Looking at values would make another device wait, so only the CPU gets this friendlier message.
     if x.device.type == "cpu" and x.numel():
         low, high = x.min().item(), x.max().item()

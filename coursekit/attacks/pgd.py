@@ -1,5 +1,6 @@
 """Projected gradient descent, the attack to begin with."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -39,7 +40,7 @@ def pgd(
     (B,) or one class for all, approached instead of fleeing y. loss: per example, maximised; minimised towards a
     target. early_stop: an image is done once it is fooled and keeps its first fooling point; one that was
     misclassified anyway comes back unchanged. generator: the only source of random numbers if given. trace: a list
-    that gets an Iterate for every step of every restart; an image that is done repeats its last one.
+    that gets an Iterate for every step of every restart; an image that is done stays at its fooling point.
 
     Returns x_adv like x, detached, inside P(x): for each image the best point seen, x included, where fooling the
     model counts before loss. So no image has a lower loss than before, and restarts never lose anything. Only a
@@ -55,7 +56,7 @@ def pgd(
             trace=trace,
         )[0]  # fmt: skip
     check_inputs(x, y, threat, target)
-    _check_counts(steps, restarts)
+    _check_settings(steps, restarts, step_size)
     if not len(x):
         return x.detach().clone()
     with evaluating(model), differentiating():
@@ -64,7 +65,7 @@ def pgd(
         search = _Search(model, x.detach().clone(), goal(y, target, loss), early_stop, trace)
         if random_start:
             search.look(clean, ALL)
-        search.steps_only = steps == 1 and not random_start
+        search.start_competes = steps > 1 or random_start
         for _ in range(restarts if random_start else 1):
             x_t = threat.sample(clean, generator=generator) if random_start else clean.clone()
             _search_from(x_t, clean, threat, eta, steps, search)
@@ -95,15 +96,13 @@ def _search_from(x_t: Tensor, x: Tensor, threat: LpBall, eta: Tensor, steps: int
 class _Search:
     """What surrounds the loop: the best point of every image so far, which images are done, the trace."""
 
-    def __init__(
-        self, model: Classifier, x: Tensor, aim: Goal, early_stop: bool, trace: list[Iterate] | None
-    ) -> None:
+    def __init__(self, model: Classifier, x: Tensor, aim: Goal, early_stop: bool, trace: list[Iterate] | None) -> None:
         self.model, self.x, self.aim, self.early_stop, self.trace = model, x, aim, early_stop, trace
         self.x_adv = x.clone()
         self.loss = torch.full_like(aim.labels, -torch.inf, dtype=widen(x).dtype)
         self.fooled = torch.zeros_like(aim.labels, dtype=torch.bool)
         self.latest: Iterate | None = None
-        self.steps_only = False  # the starting point does not compete
+        self.start_competes = True
 
     def unfinished(self) -> Images:
         """The images that are still worth a step. With early stopping the one place that waits for the device."""
@@ -113,9 +112,9 @@ class _Search:
         """The gradient of the objective at x_t; what comes with it for free is remembered."""
         point = round_towards(x_t, self.x[images])
         logits, loss, gradient = loss_and_gradient(self.model, point, self.aim.labels[images], self.aim.objective)
-        if not self.steps_only:
-            self._remember(point, images, logits, loss)
         self._record(point, images, logits, loss)
+        if self.start_competes:
+            self._remember(point, images, logits, loss)
         return widen(gradient)
 
     def look(self, x_t: Tensor, images: Images, traced: bool = False) -> None:
@@ -124,16 +123,19 @@ class _Search:
         with torch.no_grad():
             logits = self.model(point)
             loss = self.aim.objective(logits, self.aim.labels[images])
-        self._remember(point, images, logits, loss)
         self._record(point, images, logits, loss, keep=traced)
+        self._remember(point, images, logits, loss)
+
+    def _done(self, images: Images) -> Tensor:
+        """Which images have their final result: also between two looks, so that it does not show when they come."""
+        return self.fooled[images] if self.early_stop else torch.zeros_like(self.fooled[images])
 
     def _remember(self, point: Tensor, images: Images, logits: Tensor, loss: Tensor) -> None:
         fooled, before = self.aim.reached(logits, self.aim.labels[images]), self.fooled[images]
         better = fooled & ~before | (fooled == before) & (loss > self.loss[images])
-        if self.early_stop:  # also between two looks: a result does not depend on when they come
-            better = better & ~before
-        self.x_adv[images] = torch.where(_as_mask(better, point), point, self.x_adv[images])
-        self.loss[images] = torch.where(better, loss.to(self.loss.dtype), self.loss[images])
+        better = better & ~self._done(images)
+        self.x_adv[images] = _choose(better, point, self.x_adv[images])
+        self.loss[images] = _choose(better, loss.to(self.loss.dtype), self.loss[images])
         self.fooled[images] = fooled | before
 
     def _record(self, point: Tensor, images: Images, logits: Tensor, loss: Tensor, *, keep: bool = True) -> None:
@@ -142,10 +144,10 @@ class _Search:
         news = Iterate(point.clone(), logits, self._signed(loss))  # point may be a view of x_t, which moves on
         if self.latest is None:  # the first time, images are all of them
             self.latest = news
-        else:  # images that are done stay where they were
+        else:
             self.latest = Iterate(*(part.clone() for part in self.latest))
             for part, new in zip(self.latest, news, strict=True):
-                part[images] = new
+                part[images] = _choose(self._done(images), part[images], new)
         if keep:
             self.trace.append(self.latest)
 
@@ -154,13 +156,20 @@ class _Search:
         return -loss if self.aim.targeted else loss
 
 
-def _as_mask(images: Tensor, x: Tensor) -> Tensor:
-    return images.view(-1, *(1,) * (x.ndim - 1))
+def _choose(images: Tensor, this: Tensor, that: Tensor) -> Tensor:
+    """For each image, by a mask (B,), this or that, both (B, ...)."""
+    return torch.where(images.view(-1, *(1,) * (this.ndim - 1)), this, that)
 
 
-def _check_counts(steps: int, restarts: int) -> None:
+def _check_settings(steps: int, restarts: int, step_size: float | Tensor | None) -> None:
     for name, value in (("steps", steps), ("restarts", restarts)):
         if isinstance(value, bool) or not isinstance(value, int):
             raise TypeError(f"{name} must be an int; got {type(value).__name__}")
         if value < 1:
             raise ValueError(f"{name} must be at least 1; got {value}")
+    if step_size is None or isinstance(step_size, Tensor):
+        return
+    if isinstance(step_size, bool) or not isinstance(step_size, (int, float)):
+        raise TypeError(f"step_size must be a number or one per image (B,); got {type(step_size).__name__}")
+    if not 0 <= step_size < math.inf:
+        raise ValueError(f"step_size must be finite and >= 0; got {step_size}")
