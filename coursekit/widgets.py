@@ -116,11 +116,13 @@ class Explorer(ipywidgets.VBox):
         self.figure = Figure(figsize=size, dpi=self.DPI * self.SHARP)
         self._canvas = FigureCanvasAgg(self.figure)
         with matplotlib.rc_context(plots.STYLE):
+            if not scenery:
+                self._canvas.draw()
             for panel in panels:
                 self.figure.add_axes(panel)
             if scenery:
                 scenery(self.figure)
-            self._canvas.draw()
+                self._canvas.draw()
         self._behind = self._canvas.copy_from_bbox(self.figure.bbox)
         self.figure.patch.set_visible(False)
         self.alt = ""

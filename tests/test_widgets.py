@@ -131,6 +131,19 @@ def test_shown_it_leaves_a_still_picture_beside_the_live_one(explorer):
     assert still["text/plain"] == "a line to 0.5, one"
 
 
+def test_without_scenery_nothing_of_an_earlier_picture_stays():
+    def draw(figure, n):
+        figure.axes[0].set(xlim=(0, n), xticks=[n / 3])
+        return str(n)
+
+    made, fresh = (
+        widgets.Explorer(draw, {"n": widgets.Number("n", n, 1, 9, 1)}, size=(2, 1), panels=[(0.1, 0.3, 0.8, 0.6)])
+        for n in (3, 8)
+    )
+    made.set(n=8)
+    assert made.png == fresh.png
+
+
 def test_scenery_is_drawn_once_and_stays():
     calls = []
 

@@ -9,6 +9,7 @@ Needs Chromium; where there is none the tests are skipped with the command that 
 environment variable COURSEKIT_NO_SKIP is 1. CHROMIUM names another browser of the family. Works offline.
 """
 
+import json
 import os
 import shutil
 import socket
@@ -154,11 +155,8 @@ def run_all(open_notebook) -> Callable[..., list[str]]:
     return lambda source: open_notebook(source).run_all()
 
 
-IN_NOTEBOOK = "async () => { const panel = window.jupyterapp.shell.currentWidget; "
-ERRORS = (
-    "return panel.content.widgets.flatMap(cell => cell.model.outputs?.toJSON() ?? [])"
-    ".filter(output => output.output_type === 'error').map(output => output.ename + ': ' + output.evalue) }"
-)
+ERRORS = """panel.content.widgets.flatMap(cell => cell.model.outputs?.toJSON() ?? [])
+    .filter(output => output.output_type === 'error').map(output => output.ename + ': ' + output.evalue)"""
 # Heights of the cell's output, recorded at every change of its layout.
 WATCH = """(picture) => {
     const output = picture.closest('.jp-OutputArea'); window.heights = [output.offsetHeight];
@@ -181,27 +179,31 @@ class Notebook:
         """Opens the notebook anew from its file and waits until its kernel is ready."""
         self.page.goto(self.lab.link(self.name))
         self.page.locator(".jp-Notebook .jp-Cell").first.wait_for()
-        # To run before the session is ready would open the dialog "Select Kernel".
-        self.page.evaluate(
-            """async () => { await window.jupyterapp.restored; const panel = window.jupyterapp.shell.currentWidget;
-            await panel.context.ready; await panel.sessionContext.ready;
-            await panel.sessionContext.session?.kernel?.info }"""
-        )
+        # To run before the session is ready would open the dialog "Select Kernel"; so does a notebook without one.
+        self._in_lab("await window.jupyterapp.restored")
+        self._in_lab("await panel.context.ready; await panel.sessionContext.ready", "a kernel (metadata.kernelspec?)")
+        self._in_lab("await panel.sessionContext.session.kernel.info", "the kernel's first answer")
 
-    def run_all(self) -> list[str]:
-        """Runs every cell; returns the errors, "Name: message" each."""
-        return self.page.evaluate(
-            IN_NOTEBOOK + "await window.jupyterapp.commands.execute('notebook:run-all-cells'); " + ERRORS
-        )
+    def _in_lab(self, script: str, waiting_for: str = "JupyterLab", *, seconds: float = SECONDS):
+        """Runs JavaScript in the page, where `panel` is the notebook; fails with what it waited for in vain."""
+        failure = json.dumps(f"no {waiting_for} within {seconds} seconds")
+        late = f"new Promise((_, fail) => setTimeout(() => fail(Error({failure})), {1000 * seconds}))"
+        body = f"const panel = window.jupyterapp.shell.currentWidget; {script}"
+        return self.page.evaluate(f"async () => Promise.race([(async () => {{ {body} }})(), {late}])")
+
+    def run_all(self, *, seconds: float = 600) -> list[str]:
+        """Runs every cell; returns the errors, "Name: message" each. Fails if that takes longer than `seconds`."""
+        script = f"await window.jupyterapp.commands.execute('notebook:run-all-cells'); return {ERRORS}"
+        return self._in_lab(script, "end of the last cell", seconds=seconds)
 
     def save(self) -> Path:
         """Saves the notebook and returns its file."""
-        self.page.evaluate(IN_NOTEBOOK + "await panel.context.save() }")
+        self._in_lab("await panel.context.save()")
         return self.lab.root / self.name
 
     def shut_down(self) -> None:
         """Ends the kernel, as leaving the lab does."""
-        self.page.evaluate(IN_NOTEBOOK + "await panel.sessionContext.shutdown() }")
+        self._in_lab("await panel.sessionContext.shutdown()")
 
     def explorer(self, label: str):
         """The explorer with the control of this label."""
