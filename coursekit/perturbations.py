@@ -53,7 +53,8 @@ class LpBall:
             inside = torch.clamp(z, (centre - eps).clamp_min(self.bounds[0]), (centre + eps).clamp_max(self.bounds[1]))
         else:
             delta = z - centre
-            room = (torch.where(delta > 0, self.bounds[1], self.bounds[0]) - centre).abs()
+            lo, hi = (centre.new_full((), bound) for bound in self.bounds)
+            room = (torch.where(delta > 0, hi, lo) - centre).abs()
             shrink = _shrink_l2 if self.p == 2 else _shrink_l1
             length = shrink(_rows(delta.abs()), _rows(room), _rows(eps)).view(delta.shape)
             # An untouched coordinate is taken over as it is: x + (x~ - x) need not round to x~.
@@ -143,7 +144,7 @@ class LpBall:
         """
         return self.eps * min(1.0, 2.5 / max(steps, 1))
 
-    def __getitem__(self, images: slice | Tensor) -> "LpBall":
+    def select(self, images: slice | Tensor) -> "LpBall":
         """The set for some images of the batch (slice, indices or mask); matters when eps is one per image."""
         eps = self.eps[images] if isinstance(self.eps, Tensor) and self.eps.ndim else self.eps
         return LpBall(eps, self.p, self.bounds)

@@ -96,6 +96,18 @@ def test_a_point_inside_comes_back_bit_for_bit(p, dtype, spread):
     assert torch.equal(LpBall(1.0, p).project(x_tilde, x), x_tilde)
 
 
+@norms
+def test_bounds_that_are_no_round_numbers_are_met_exactly(p):
+    x_tilde, x = points(11, (6, 12))
+    lo, hi = 0.1, 0.7
+    x = lo + (hi - lo) * x
+    ball = LpBall(2.0, p, (lo, hi))
+    z = ball.project(x_tilde, x)
+    assert z.min() == lo
+    assert z.max() == hi
+    assert ball.contains(z, x).all()
+
+
 def test_clipping_after_the_ball_would_not_be_the_projection():
     x, x_tilde = torch.tensor([[1.0, 0.5]]), torch.tensor([[2.0, 1.0]])
     z = LpBall(0.4, 2).project(x_tilde, x)

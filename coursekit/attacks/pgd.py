@@ -89,7 +89,7 @@ def _search_from(x_t: Tensor, x: Tensor, threat: LpBall, eta: Tensor, steps: int
             return
         gradient = partial(search.gradient, images=images)
         run = min(LOOK_EVERY, steps - done)
-        x_t[images] = ascend(gradient, x_t[images], x[images], threat[images], eta[images], run)
+        x_t[images] = ascend(gradient, x_t[images], x[images], threat.select(images), eta[images], run)
     search.look(x_t[images], images, traced=True)
 
 
