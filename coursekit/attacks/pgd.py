@@ -30,7 +30,7 @@ def pgd(
     model: Classifier, x: Tensor, y: Tensor, threat: LpBall, *, steps: int = 40,
     step_size: float | Tensor | None = None, restarts: int = 1, random_start: bool = True,
     target: Tensor | int | None = None, loss: Loss = cross_entropy, early_stop: bool = True,
-    generator: Generator | None = None, trace: list[Iterate] | None = None,
+    generator: Generator | None = None, start: Tensor | None = None, trace: list[Iterate] | None = None,
 ) -> Tensor:  # fmt: skip
     """Projected gradient descent: x_{t+1} = Pi(x_t + eta_t * steepest(grad_x L(f(x_t), y))).
 
@@ -39,8 +39,9 @@ def pgd(
     anew from a random point of P(x); without random_start all would be the same, so there is one. target: classes
     (B,) or one class for all, approached instead of fleeing y. loss: per example, maximised; minimised towards a
     target. early_stop: an image is done once it is fooled and keeps its first fooling point; one that was
-    misclassified anyway comes back unchanged. generator: the only source of random numbers if given. trace: a list
-    that gets an Iterate for every step of every restart; an image that is done stays at its fooling point.
+    misclassified anyway comes back unchanged. generator: the only source of random numbers if given. start: like x,
+    the one point to start from (its projection), instead of at random or at x. trace: a list that gets an Iterate
+    for every step of every restart; an image that is done stays at its fooling point.
 
     Returns x_adv like x, detached, inside P(x): for each image the best point seen, x included, where fooling the
     model counts before loss. So no image has a lower loss than before, and restarts never lose anything. Only a
@@ -53,21 +54,23 @@ def pgd(
         return pgd(
             model, x[None], y[None], threat, steps=steps, step_size=step_size, restarts=restarts,
             random_start=random_start, target=target, loss=loss, early_stop=early_stop, generator=generator,
-            trace=trace,
+            start=None if start is None else start[None], trace=trace,
         )[0]  # fmt: skip
     check_inputs(x, y, threat, target)
     _check_settings(steps, restarts, step_size)
     if not len(x):
         return x.detach().clone()
+    random_start = random_start and start is None
     with evaluating(model), differentiating():
         clean = widen(x.detach().clone())
+        first = clean if start is None else threat.project(widen(start.detach()), clean)
         eta = per_image(threat.default_step(steps) if step_size is None else step_size, clean, "step_size").view(-1)
         search = _Search(model, x.detach().clone(), goal(y, target, loss), early_stop, trace)
         if random_start:
             search.look(clean, ALL)
         search.start_competes = steps > 1 or random_start
         for _ in range(restarts if random_start else 1):
-            x_t = threat.sample(clean, generator=generator) if random_start else clean.clone()
+            x_t = threat.sample(clean, generator=generator) if random_start else first.clone()
             _search_from(x_t, clean, threat, eta, steps, search)
     return search.x_adv
 

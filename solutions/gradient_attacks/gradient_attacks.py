@@ -30,6 +30,7 @@ torch.set_num_threads(1)  # networks as small as these run faster on a single th
 
 test_digits = data.load("mnist", "test")
 model = coursekit.models.load("mnist_cnn")  # a small convolutional network, trained the ordinary way
+robust_model = coursekit.models.load("mnist_cnn", training="pgd", eps=0.1)  # the same, trained to resist
 
 x, y = test_digits.x[:200], test_digits.y[:200]
 accuracy = (model(x).argmax(dim=1) == y).float().mean().item()
@@ -66,6 +67,7 @@ def zero_one_loss(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     ### END SOLUTION
 
 # %% test="zero_one_loss" points=2
+# Run this cell to check your zero_one_loss. (The dots unfold it: what is tried, and what is expected.)
 import torch
 from coursekit import checks
 from coursekit.checks import expect
@@ -172,6 +174,7 @@ def cross_entropy(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     ### END SOLUTION
 
 # %% test="cross_entropy" points=2
+# Run this cell to check your cross_entropy. (The dots unfold it: what is tried, and what is expected.)
 import math
 import torch
 from coursekit import checks
@@ -247,6 +250,7 @@ def input_gradient(model, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     ### END SOLUTION
 
 # %% test="input_gradient" points=3
+# Run this cell to check your input_gradient. (The dots unfold it: what is tried, and what is expected.)
 import torch
 from coursekit import attacks, checks, data
 from coursekit.checks import expect
@@ -355,6 +359,7 @@ def fgsm(model, x: torch.Tensor, y: torch.Tensor, eps: float) -> torch.Tensor:
     ### END SOLUTION
 
 # %% test="fgsm" points=4
+# Run this cell to check your fgsm. (The dots unfold it: what is tried, and what is expected.)
 import math
 import torch
 from coursekit import attacks, checks, data, losses
@@ -476,6 +481,7 @@ def longest_safe_step(eps: float, p: float, d: int) -> float:
     ### END SOLUTION
 
 # %% test="longest_safe_step" points=2
+# Run this cell to check your longest_safe_step. (The dots unfold it: what is tried, and what is expected.)
 import math
 from coursekit import checks
 from coursekit.checks import expect
@@ -545,6 +551,7 @@ def project(x_tilde: torch.Tensor, x: torch.Tensor, eps: float) -> torch.Tensor:
     ### END SOLUTION
 
 # %% test="project" points=3
+# Run this cell to check your project. (The dots unfold it: what is tried, and what is expected.)
 import torch
 from coursekit import checks
 from coursekit.checks import expect
@@ -654,6 +661,7 @@ def pgd(model, x: torch.Tensor, y: torch.Tensor, eps: float, steps: int, step_si
     ### END SOLUTION
 
 # %% test="pgd" points=5
+# Run this cell to check your pgd. (The dots unfold it: what is tried, and what is expected.)
 import math
 import torch
 from coursekit import attacks, checks, data, losses
@@ -797,10 +805,10 @@ def _(pgd):
 exercise.score()
 
 # %% [markdown]
-# Watch it at work. Move the slider through the steps of the attack: the image hardly changes, the loss climbs, and the probabilities change hands.
+# Watch it at work. Move the slider through the steps of the attack: the image hardly changes, the loss climbs, and the probabilities change hands. Below it the same attack on a network that was trained to resist.
 
 # %% demo="scrubber"
-widgets.step_scrubber(model, x[4:5], y[4:5], LpBall(0.15, math.inf), steps=20)
+widgets.step_scrubber(model, x[3:4], y[3:4], LpBall(0.15, math.inf), steps=20, beside=robust_model)
 
 # %% [markdown]
 # ## 3.8 Targeted: "and make it a 3"
@@ -833,6 +841,7 @@ def targeted_pgd(model, x: torch.Tensor, target: torch.Tensor, eps: float, steps
     ### END SOLUTION
 
 # %% test="targeted_pgd" points=3
+# Run this cell to check your targeted_pgd. (The dots unfold it: what is tried, and what is expected.)
 import math
 import torch
 from coursekit import attacks, checks, data, losses
@@ -945,6 +954,7 @@ def random_start(x: torch.Tensor, eps: float, seed: int) -> torch.Tensor:
     ### END SOLUTION
 
 # %% test="random_start" points=2
+# Run this cell to check your random_start. (The dots unfold it: what is tried, and what is expected.)
 import torch
 from coursekit import checks
 from coursekit.checks import expect
@@ -1023,6 +1033,7 @@ def keep_worst(model, candidates: torch.Tensor, y: torch.Tensor) -> torch.Tensor
     ### END SOLUTION
 
 # %% test="keep_worst" points=2
+# Run this cell to check your keep_worst. (The dots unfold it: what is tried, and what is expected.)
 import torch
 from coursekit import checks
 from coursekit.checks import expect
@@ -1074,7 +1085,8 @@ exercise.score()
 
 # %% demo="machine"
 def reference_pgd(model, x, y, eps, steps, step_size, x_0=None):
-    return attacks.pgd(model, x, y, LpBall(eps, math.inf), steps=steps, step_size=step_size, random_start=False, start=x_0)
+    return attacks.pgd(model, x, y, LpBall(eps, math.inf), steps=steps, step_size=step_size, random_start=False, start=x_0,
+                       early_stop=False)
 
 def reference_start(x, eps, seed):
     return LpBall(eps, math.inf).sample(x, generator=torch.Generator().manual_seed(seed))
@@ -1099,7 +1111,7 @@ for seed in range(5):
 # %% [markdown]
 # Not much, on this network: its loss has few hills in so small a ball, and most starts end at equally bad points. That is good news for the attacker, and you only know it because you tried. (Note also what you keep: the highest *cross-entropy*. With ten classes a wrong prediction can have a lower one than a right prediction, so a careful library keeps a fooling point first and looks at the loss second.)
 #
-# An attack's record shows at a glance whether it deserves trust: thin lines are the single restarts, the thick one is their mean. If a curve still falls at its right end, the attack had not finished, and its robust accuracy was too good to be true. The flag on top is strict: it goes up if the last restart fooled a single further image. Change `steps` to 3, or the radius, and look again.
+# An attack's record shows at a glance whether it deserves trust: thin lines are the single restarts, the thick one is their mean. If a curve still falls at its right end, the attack had not finished, and its robust accuracy was too good to be true. A flag on top names what looks wrong: a loss that still rises, a last restart that still gains, gradients that vanish, one step that beats many. Change `steps` to 3, or the radius, and look again.
 
 # %% demo="diagnostics"
 plots.diagnostics(model, x[:100], y[:100], LpBall(0.1, math.inf), steps=20, restarts=5)
@@ -1128,6 +1140,7 @@ def robust_accuracy(model, x: torch.Tensor, x_adv: torch.Tensor, y: torch.Tensor
     ### END SOLUTION
 
 # %% test="robust_accuracy" points=2
+# Run this cell to check your robust_accuracy. (The dots unfold it: what is tried, and what is expected.)
 import torch
 from coursekit import checks, data
 from coursekit.checks import expect
@@ -1201,7 +1214,6 @@ def curve(classifier, attack):
     results = [evaluation.robust_accuracy(classifier, x, y, lambda m, x, y: attack(m, x, y, eps)) for eps in eps_values]
     return eps_values, [r.robust for r in results], [r.interval[0] for r in results], [r.interval[1] for r in results]
 
-robust_model = coursekit.models.load("mnist_cnn", training="pgd", eps=0.1)
 plots.curves({
     "random noise": curve(model, random_noise),
     "FGSM": curve(model, fgsm_attack),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from coursekit import data, models
-from coursekit.attacks import fgsm, pgd
+from coursekit.attacks import fgsm, input_gradient, pgd
 from coursekit.losses import cross_entropy, margin
 from coursekit.perturbations import LpBall
 
@@ -48,7 +48,7 @@ threats = st.sampled_from([LpBall(eps, p) for eps in (0.05, 0.3, 2.0) for p in (
 
 @pytest.mark.parametrize("early_stop", [True, False])
 @given(seed=seeds, threat=threats)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_one_step_of_length_eps_from_x_is_fgsm(early_stop, seed, threat):
     """Whether it fools, helps or harms, and for images misclassified to begin with."""
     model, x = small_net(seed), torch.rand(6, 6, generator=seeded(seed), dtype=torch.float64)
@@ -94,7 +94,7 @@ def test_it_starts_at_a_random_point_of_the_set(cnn, digits):
 
 @pytest.mark.parametrize("early_stop", [True, False])
 @given(seed=seeds, threat=threats, steps=st.integers(2, 6), start=st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_no_image_is_worse_for_the_attacker_than_before(early_stop, seed, threat, steps, start):
     model, x = small_net(seed), torch.rand(6, 6, generator=seeded(seed), dtype=torch.float64)
     y = torch.randint(0, 3, (6,), generator=seeded(seed))
@@ -109,7 +109,7 @@ def test_no_image_is_worse_for_the_attacker_than_before(early_stop, seed, threat
 
 @pytest.mark.parametrize("early_stop", [True, False])
 @given(seed=seeds, threat=threats)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_restarts_never_lose_anything(early_stop, seed, threat):
     model, x = small_net(seed), torch.rand(6, 6, generator=seeded(seed), dtype=torch.float64)
     with torch.no_grad():
@@ -131,7 +131,7 @@ def test_restarts_find_what_one_start_misses(digits):
     threat = LpBall(0.15, math.inf)
     few, many = (
         fooled(robust, pgd(robust, x, y, threat, steps=5, restarts=restarts, generator=seeded()), y).sum()
-        for restarts in (1, 8)
+        for restarts in (1, 4)
     )
     assert many >= few
     assert many > 0
@@ -266,7 +266,7 @@ def test_the_margin_finds_the_exact_robust_accuracy_of_softmax_regression():
 def test_it_is_strong_in_every_norm(cnn, threat, at_most):
     """L1 at eps 10 is where other libraries leave 0.93 to 0.26 of the digits standing."""
     x, y = (part[:150] for part in data.load("mnist", "test")[:2])
-    assert (~fooled(cnn, pgd(cnn, x, y, threat, generator=seeded()), y)).float().mean() <= at_most
+    assert (~fooled(cnn, pgd(cnn, x, y, threat, steps=20, generator=seeded()), y)).float().mean() <= at_most
 
 
 def test_the_margin_is_not_deceived_by_scaled_logits(cnn, digits):
@@ -315,3 +315,16 @@ def test_a_loss_of_ones_own_and_steps_of_ones_own_per_image(cnn, digits):
     )  # fmt: skip
     assert torch.equal(x_adv[0], x[0])
     assert (loss_at(cnn, x_adv, y) > loss_at(cnn, x, y)).float().mean() > 0.9
+
+
+def test_a_start_is_where_the_first_step_begins_in_the_ball_around_x(cnn, digits):
+    x, y = digits[0][:5], digits[1][:5]
+    start = LINF.sample(x, generator=seeded(1))
+    trace = []
+    result = pgd(cnn, x, y, LINF, steps=3, start=start, early_stop=False, trace=trace)
+    assert LINF.contains(result, x).all()
+    gradient = input_gradient(cnn, start, y)
+    expected = LINF.project(start + LINF.default_step(3) * gradient.sign(), x)
+    assert torch.allclose(trace[0].x, start) or torch.allclose(trace[0].x, expected)
+    again = pgd(cnn, x, y, LINF, steps=3, start=start, early_stop=False, generator=seeded(7))
+    assert torch.equal(result, again)  # nothing is left to chance
