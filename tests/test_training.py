@@ -51,7 +51,7 @@ def test_the_generator_decides_the_result_and_the_global_random_state_stays():
 @pytest.mark.parametrize("method", ["pgd", "fgsm"])
 def test_adversarial_training_makes_it_more_robust(method):
     x, y, _ = data.load("moons")
-    threat, settings = LpBall(0.08, math.inf), {"epochs": 15, "progress": False}
+    threat, settings = LpBall(0.08, math.inf), {"epochs": 10, "progress": False}
     test = data.load("moons", "test")
     standard = fit(fresh(), x, y, generator=seeded(), **settings)
     robust = adversarial_fit(fresh(), x, y, threat, method=method, generator=seeded(), **settings)

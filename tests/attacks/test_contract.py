@@ -43,10 +43,10 @@ def test_other_dtypes(attack, threat, model, right, dtype):
 
 
 def test_small_steps_are_not_lost_in_bfloat16(right, model):
-    """0.1 / 400 is far below half a unit in the last place of a bfloat16 near 1."""
+    """0.1 / 250 is far below half a unit in the last place of a bfloat16 near 1."""
     x, y = right[0].bfloat16(), right[1]
     x_adv = pgd(
-        model.bfloat16(), x, y, LpBall(0.1, math.inf), steps=400, step_size=2.5e-4, random_start=False, early_stop=False
+        model.bfloat16(), x, y, LpBall(0.1, math.inf), steps=250, step_size=4e-4, random_start=False, early_stop=False
     )
     assert ((x_adv - x).abs() > 0.05).float().mean() > 0.5
 
@@ -235,8 +235,9 @@ def test_mixed_precision(attack, threat, model, right):
     assert evaluated(model, x_adv, y).mean() > evaluated(model, x, y).mean()
 
 
-def test_a_compiled_model(threat, model, right):
+def test_a_compiled_model(model, right):
     x, y = right
+    threat = LpBall(0.5, 2)
     compiled = torch.compile(model, backend="eager")
     for attack, settings in ((fgsm, {}), (pgd, {"steps": 3, "random_start": False, "early_stop": False})):
         expected = attack(model, x, y, threat, **settings)
@@ -275,7 +276,7 @@ class Waits(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize(("steps", "restarts"), [(4, 1), (5, 1), (40, 3)])
+@pytest.mark.parametrize(("steps", "restarts"), [(4, 1), (5, 1), (13, 2)])
 def test_early_stopping_waits_at_most_once_in_four_steps(model, batch, steps, restarts):
     """Counted as the difference, because checking the arguments is free on the CPU and not done elsewhere."""
     threat = LpBall(1e-6, math.inf)  # fools nobody, so no step is saved
