@@ -40,15 +40,18 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
-# Programs that pip cannot bring: a browser for the browser tests. Installed where root or sudo allows it;
-# elsewhere the tests that need it are skipped and say so.
+# Programs that pip cannot bring: Chromium for the browser tests, bubblewrap for the sandbox to come. Installed where
+# root or sudo allows it; elsewhere what needs them is skipped and says so.
 CHROMIUM = command -v chromium || command -v chromium-browser || command -v google-chrome
 system:
-	@if { $(CHROMIUM); } >/dev/null; then :; \
-	elif ! command -v apt-get >/dev/null; then echo "No Chromium: the browser tests will be skipped (README, 'System packages')."; \
-	elif [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq chromium; \
-	elif sudo -n true 2>/dev/null; then sudo apt-get update -qq && sudo apt-get install -y -qq chromium; \
-	else echo "No Chromium and no right to install it: the browser tests will be skipped (README, 'System packages')."; fi
+	@missing=""; \
+	{ $(CHROMIUM); } >/dev/null || missing="chromium"; \
+	command -v bwrap >/dev/null || missing="$$missing bubblewrap"; \
+	if [ "$$(id -u)" = 0 ]; then sudo=""; else sudo="sudo -n"; fi; \
+	if [ -z "$$missing" ]; then :; \
+	elif command -v apt-get >/dev/null && $$sudo true 2>/dev/null; then \
+		$$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq $$missing; \
+	else echo "Not here, and no right to install it: $$missing. What needs it is skipped (README, 'System packages')."; fi
 
 clean:
 	rm -rf $(VENV) build demo
