@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import ASSIGNMENTS, Assignment, Cell, cells
+from single_cells import ASSIGNMENTS, Assignment, Cell, cells
 
 HERE = Path(__file__).parent
 
