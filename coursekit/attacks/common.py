@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from coursekit.losses import check_labels, cross_entropy
-from coursekit.models.state import Classifier
+from coursekit.models.state import Classifier, differentiating
 from coursekit.perturbations import LpBall, per_image
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -17,9 +17,11 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 def input_gradient(model: Classifier, x: Tensor, y: Tensor, loss: Loss = cross_entropy) -> Tensor:
     """grad_x L(f(x), y) for each image of the batch, like x; the parameters' .grad stays as it is.
 
-    loss: per example, (logits (B, K), y (B,)) -> (B,). The model is used in the mode it is in.
+    loss: per example, (logits (B, K), y (B,)) -> (B,). The model is used in the mode it is in. Works under
+    torch.no_grad and torch.inference_mode, too.
     """
-    return loss_and_gradient(model, x, y, loss)[2]
+    with differentiating():
+        return loss_and_gradient(model, x.detach().clone(), y, loss)[2]  # the clone of an inference tensor is none
 
 
 def loss_and_gradient(model: Classifier, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:

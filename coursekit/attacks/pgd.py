@@ -58,6 +58,9 @@ def pgd(
         )[0]  # fmt: skip
     check_inputs(x, y, threat, target)
     _check_settings(steps, restarts, step_size)
+    if start is not None and (not isinstance(start, Tensor) or start.shape != x.shape):
+        got = tuple(start.shape) if isinstance(start, Tensor) else type(start).__name__
+        raise ValueError(f"start must be a tensor like x, {tuple(x.shape)}; got {got}")
     if not len(x):
         return x.detach().clone()
     random_start = random_start and start is None

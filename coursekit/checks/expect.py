@@ -77,6 +77,8 @@ def number(got: Any) -> float:
         got = got.item()
     if not isinstance(got, (int, float)):
         raise Wrong(describe(got), "one number")
+    if isinstance(got, int) and abs(got) > 10**300:
+        raise Wrong("a whole number with more than 300 digits", "a number that fits into a float")
     if not math.isfinite(got):
         raise Wrong(shown(float(got)), "a finite number", "What is divided by what?")
     return float(got)

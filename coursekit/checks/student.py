@@ -132,6 +132,7 @@ def _quietly() -> Iterator[None]:
         warnings.catch_warnings(),
         contextlib.redirect_stderr(io.StringIO()),
         torch.random.fork_rng(devices=[]),
+        torch.inference_mode(False),
         torch.enable_grad(),
     ):
         warnings.simplefilter("ignore")
@@ -155,8 +156,9 @@ def _out_of_reach(by_hand: Sequence[str], namespace: dict[str, Any]) -> Iterator
                 raise RuntimeError(f"{dotted} is what this exercise asks you to write yourself")
 
             stack.enter_context(mock.patch.object(owner, name, reminder))
-            known_as = {key: reminder for key, value in namespace.items() if value is original}
-            stack.enter_context(mock.patch.dict(namespace, known_as))
+            for key in [key for key, value in namespace.items() if value is original]:
+                namespace[key] = reminder
+                stack.callback(namespace.__setitem__, key, original)  # this name only: others may change meanwhile
         yield
 
 

@@ -14,6 +14,10 @@ import torch
 from torch import nn
 
 MAX_DEPTH = 20
+DTYPES = {
+    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16, torch.bfloat16,
+    torch.float32, torch.float64, torch.complex64, torch.complex128,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -108,10 +112,12 @@ def from_student(value: Any, depth: int = 0) -> Any:
     """A plain copy of what a student's function returned. Subclasses become what they claim to be, or Foreign."""
     if depth > MAX_DEPTH:
         return Foreign("something nested too deep")
-    if value is None or isinstance(value, (bool, str)) or value is Ellipsis:
+    if value is None or isinstance(value, bool) or value is Ellipsis:
         return value
-    if isinstance(value, torch.Tensor) and value.layout is not torch.strided:
-        return Foreign(f"a tensor with the layout {value.layout}")
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, torch.Tensor) and (value.layout is not torch.strided or value.dtype not in DTYPES):
+        return Foreign(f"a tensor of dtype {value.dtype} and layout {value.layout}")
     if isinstance(value, torch.Tensor):
         # A subclass could answer `==` and `allclose` as it likes: strip it before anything looks at it.
         with torch._C.DisableTorchFunctionSubclass():

@@ -417,7 +417,7 @@ def _(fgsm):
     expect.unchanged(fgsm)
 
 ### BEGIN HIDDEN TESTS
-@exercise.case("one image, another shape, other classes and eps", hint="No shape, batch size or eps may be written out.", hidden=True)
+@exercise.case("one image, another shape, other classes and eps", hint="As above, for one image of another shape: is anything written out, is it the loss of y?", hidden=True)
 def _(fgsm):
     net = checks.network(("flatten",), ("linear", torch.randn(7, 24), torch.randn(7)), ("tanh",), ("linear", torch.randn(3, 7), None))
     x, y = torch.rand(1, 2, 3, 4), torch.tensor([1])
@@ -748,15 +748,19 @@ def _(pgd):
         "You project onto the ball around x_0. It is the ball around x that counts.":
             attacks.fgsm(linear.build(), x_0, y, LpBall(0.05, math.inf)),
     }, hint="The first iterate is x_0; the ball's centre stays x.")
+    expect.unchanged(pgd)
 
 @exercise.case("projects in every step, not only at the end")
 def _(pgd):
-    # Two pixels; as long as the first is in the ball, the loss rises with the second. Beyond, it falls.
-    bend = checks.network(("linear", torch.tensor([[1.0, 0.0], [-10.0, 1.0], [10.0, -1.0]]), torch.tensor([0.0, 6.5, -7.5])),
-                          ("relu",), ("linear", torch.tensor([[12.0, 1.0, 1.0], [0.0, 0.0, 0.0]]), None), name="a bent loss")
-    x = torch.tensor([[0.5, 0.5]])
-    expect.close(pgd(bend, x, torch.tensor([1]), 0.1, 20, 0.05), torch.tensor([[0.6, 0.6]]),
+    # Two pixels; up to a certain brightness of the first, the loss rises with the second. Beyond, it falls.
+    def bend(at):
+        return checks.network(("linear", torch.tensor([[1.0, 0.0], [-10.0, 1.0], [10.0, -1.0]]), torch.tensor([0.0, 10 * at, -10 * at - 1])),
+                              ("relu",), ("linear", torch.tensor([[12.0, 1.0, 1.0], [0.0, 0.0, 0.0]]), None), name="a bent loss")
+
+    expect.close(pgd(bend(0.65), torch.tensor([[0.5, 0.5]]), torch.tensor([1]), 0.1, 20, 0.05), torch.tensor([[0.6, 0.6]]),
                  hint="Outside the ball the gradient is another one. Project after each step, onto the ball around x.")
+    expect.close(pgd(bend(1.05), torch.tensor([[0.95, 0.5]]), torch.tensor([1]), 0.3, 20, 0.05), torch.tensor([[1.0, 0.8]]),
+                 hint="Outside [0, 1] the gradient is another one. Project after each step, into the image range, too.")
 
 @exercise.case("on real digits the loss rises above that of FGSM")
 def _(pgd):
@@ -881,15 +885,29 @@ def _(targeted_pgd):
         hint = "Is the gradient that of the target's loss, taken at the current iterate?"
     expect.that(hit > 0.5, f"the target is predicted for {hit:.0%}", "more than half of the 20 digits", hint)
 
-@exercise.case("an image that is of the target class already only becomes surer",
-               hint="Step down the loss of the target, whatever the image shows.")
+@exercise.case("images that are of the target class already: still all steps")
 def _(targeted_pgd):
-    x, y = digits.x[:10], digits.y[:10]
-    network = cnn.build()
-    x_adv = expect.tensor(targeted_pgd(cnn, x, y, 0.05, 5, 0.02), like=x)
-    expect.that(not torch.equal(x_adv, x), "x itself", "a perturbed image", "Nothing was added to x.")
-    before, after = losses.cross_entropy(network(x), y).mean(), losses.cross_entropy(network(x_adv), y).mean()
-    expect.that(bool(after < before), f"a mean loss of {after.item():.3g}", f"less than the {before.item():.3g} of the clean images")
+    weight = torch.tensor([[1.0, -2.0, 0.5, 3.0], [0.2, 1.0, -3.0, 0.5]])
+    linear = checks.network(("linear", weight, None), name="a linear classifier")
+    x = torch.full((2, 4), 0.5)
+    target = linear.build()(x).argmax(dim=1)
+
+    def after(distance):  # the gradient of a linear loss keeps its signs: the path is straight
+        return attacks.fgsm(linear.build(), x, target, LpBall(distance, math.inf), target=target)
+
+    expect.close(targeted_pgd(linear, x, target, 0.1, 3, 0.02), after(0.06), mistakes={
+        "You stop once the target is reached. All steps are asked for.": x,
+        "You stop after one step, once the target is reached. All steps are asked for.": after(0.02),
+    }, hint="Step down the loss of the target, whatever the image shows.")
+
+@exercise.case("projects in every step, not only at the end")
+def _(targeted_pgd):
+    # Two pixels; as long as the first is in the ball, the target's loss falls with the second. Beyond, it rises.
+    bend = checks.network(("linear", torch.tensor([[1.0, 0.0], [-10.0, 1.0], [10.0, -1.0]]), torch.tensor([0.0, 6.5, -7.5])),
+                          ("relu",), ("linear", torch.tensor([[12.0, 1.0, 1.0], [0.0, 0.0, 0.0]]), None), name="a bent loss")
+    x = torch.tensor([[0.5, 0.5]])
+    expect.close(targeted_pgd(bend, x, torch.tensor([0]), 0.1, 20, 0.05), torch.tensor([[0.6, 0.6]]),
+                 hint="Outside the ball the gradient is another one. Project after each step, onto the ball around x.")
 
 @exercise.case("stops at a valley of the target's loss; model and images are left as they were")
 def _(targeted_pgd):
@@ -988,15 +1006,19 @@ def _(random_start):
     one = expect.tensor(random_start(grey, 0.2, 5), like=grey)
     expect.that(torch.equal(one, random_start(grey, 0.2, 5)), "two different draws with one seed", "the same draw",
                 "Make a generator from the seed in every call and hand it to torch.rand.")
-    expect.that(not torch.equal(one, random_start(grey, 0.2, 6)), "the same draw with two seeds", "different draws",
-                "The seed must reach the generator that is drawn from.")
+    for seed in (6, 7, 1005):
+        expect.that(not torch.equal(one, random_start(grey, 0.2, seed)), f"the same draw with the seeds 5 and {seed}", "different draws",
+                    "The seed, as it is, must reach the generator that is drawn from.")
 
 @exercise.case("black and white pixels stay in [0, 1], and x is left as it was")
 def _(random_start):
-    black_and_white = (torch.arange(32).reshape(2, 1, 4, 4) % 2).float()
+    black_and_white = (torch.arange(800).reshape(2, 1, 20, 20) % 2).float()
     start = expect.tensor(random_start(black_and_white, 0.3, 2), like=black_and_white)
     expect.inside(start, black_and_white, 0.3)
     expect.that(not torch.equal(start, black_and_white), "x itself", "noise around x")
+    still_black = (start[black_and_white == 0] == 0).float().mean().item()
+    expect.that(0.4 < still_black < 0.6, f"{still_black:.0%} of the black pixels that stay black", "about half",
+                "Noise first, then the clamp: of the black pixels half are pushed below 0 and come back to 0.")
     expect.unchanged(random_start)
 
 ### BEGIN HIDDEN TESTS
@@ -1061,6 +1083,16 @@ def _(keep_worst):
     candidates = torch.tensor([[[0.9, 0.1], [0.9, 0.1]], [[0.1, 0.9], [0.1, 0.9]]])
     expect.close(keep_worst(two_pixels, candidates, torch.tensor([0, 1])), torch.tensor([[0.1, 0.9], [0.9, 0.1]]))
 
+@exercise.case("three classes: the highest cross-entropy, whatever is predicted")
+def _(keep_worst):
+    three = checks.network(("linear", torch.eye(3), None), name="logits = pixels")
+    unsure, wrong, low = torch.tensor([0.34, 0.33, 0.33]).log(), torch.tensor([0.45, 0.5, 0.05]).log(), torch.tensor([-5.0, -9.0, -9.0])
+    candidates = torch.stack([wrong, unsure, low]).reshape(3, 1, 3)
+    expect.close(keep_worst(three, candidates, torch.tensor([0])), candidates[1], mistakes={
+        "You prefer a wrong prediction. Not a bad idea, but here the cross-entropy decides.": candidates[0],
+        "You look at the logit of y alone. The loss depends on all logits.": candidates[2],
+    }, hint="For which run is the cross-entropy highest?")
+
 @exercise.case("images of 1 x 1 x 2 pixels, a single one of them; the candidates are left as they were")
 def _(keep_worst):
     flat = checks.network(("flatten",), ("linear", torch.eye(2), None), name="logits = pixels")
@@ -1069,7 +1101,7 @@ def _(keep_worst):
     expect.unchanged(keep_worst)
 
 ### BEGIN HIDDEN TESTS
-@exercise.case("images of other shapes, more runs than images", hint="The runs are the first dimension, the images the second.", hidden=True)
+@exercise.case("images of other shapes, more runs than images", hint="For each image the run with the highest cross-entropy; runs come first, images second.", hidden=True)
 def _(keep_worst):
     net = checks.network(("flatten",), ("linear", torch.randn(5, 12), None))
     candidates, y = torch.rand(7, 4, 3, 2, 2), torch.tensor([4, 0, 2, 2])

@@ -183,6 +183,48 @@ def by_name(model, x, y):
     assert attacks.fgsm is borrowed is namespace["borrowed"]
 
 
+def test_a_notebook_keeps_its_globals_while_the_reference_is_out_of_reach():
+    namespace = {"calls": 0}
+    exec("def f(x):\n    global calls, seen\n    calls += 1\n    seen = x\n    return x", namespace)
+    with student.use(student.Notebook(namespace)):
+        exercise = checks.Exercise("f", points=1, by_hand=["coursekit.attacks.fgsm"])
+        exercise.case("counts")(lambda f: f(3))
+    assert namespace["calls"] == 1
+    assert namespace["seen"] == 3
+
+
+def test_a_check_computes_gradients_whatever_the_notebook_switched_off():
+    from coursekit import attacks
+
+    x, y = torch.rand(3, 2), torch.tensor([0, 1, 0])
+
+    def body(f):
+        expect.close(f(NET, x, y), attacks.input_gradient(NET.build(), x, y))
+
+    def right(model, x, y):
+        z = x.clone().requires_grad_(True)
+        return torch.autograd.grad(torch.nn.functional.cross_entropy(model(z), y, reduction="sum"), z)[0]
+
+    for switched_off in (torch.no_grad(), torch.inference_mode()):
+        with switched_off:
+            assert score(right, body)["status"] == "passed"
+            assert score(lambda *_: torch.zeros(3, 2), body)["status"] == "wrong"
+
+
+class Sly(str):
+    def __eq__(self, other):
+        return True
+
+    __hash__ = str.__hash__
+
+
+@pytest.mark.parametrize("value", [10**400, torch.zeros(2).to(torch.float8_e5m2), Sly("no")])
+def test_odd_values_fail_and_break_nothing(value):
+    assert score(lambda x: value, returns_two)["status"] == "wrong"
+    assert score(lambda x: value, lambda f: expect.tensor(f(1.0)))["status"] == "wrong"
+    assert score(lambda x: value, lambda f: expect.that(f(1.0) == "yes", "no", "yes"))["status"] == "wrong"
+
+
 def test_errors_of_torch_are_explained_and_told_once():
     def f(model, x):
         return torch.autograd.grad(torch.zeros(()), x)

@@ -165,6 +165,12 @@ def input_gradient(model, x, y):
         rows.append(image.grad)
     return torch.cat(rows)
 
+# %% right="input_gradient" name="torch.func, image by image at once"
+def input_gradient(model, x, y):
+    def loss(image, label):
+        return losses.cross_entropy(model(image[None]), label[None]).sum()
+    return torch.func.vmap(torch.func.grad(loss))(x, y)
+
 # %% right="input_gradient" name="mean times the batch size"
 def input_gradient(model, x, y):
     x = x.clone().requires_grad_(True)
@@ -447,6 +453,30 @@ def pgd(model, x, y, eps, steps, step_size, x_0=None):
         delta.grad = None
     return x + delta
 
+# %% wrong="pgd" name="image range only at the end" says="into the image range, too"
+def pgd(model, x, y, eps, steps, step_size, x_0=None):
+    x_t = x if x_0 is None else x_0
+    for _ in range(steps):
+        x_t = x_t + step_size * attacks.input_gradient(model, x_t, y).sign()
+        x_t = x + (x_t - x).clamp(-eps, eps)
+    return x_t.clamp(0, 1)
+
+# %% wrong="pgd" name="edits x_0" says="x_0 was edited in place"
+def pgd(model, x, y, eps, steps, step_size, x_0=None):
+    x_t = x.clone() if x_0 is None else x_0
+    for _ in range(steps):
+        x_t += step_size * attacks.input_gradient(model, x_t, y).sign()
+        x_t.copy_(LpBall(eps, math.inf).project(x_t, x))
+    return x_t
+
+# %% right="pgd" name="all of it under no_grad"
+def pgd(model, x, y, eps, steps, step_size, x_0=None):
+    x_t = x if x_0 is None else x_0
+    with torch.no_grad():
+        for _ in range(steps):
+            x_t = LpBall(eps, math.inf).project(x_t + step_size * attacks.input_gradient(model, x_t, y).sign(), x)
+    return x_t
+
 # %% right="pgd" name="FGSM steps with bounds worked out once"
 def pgd(model, x, y, eps, steps, step_size, x_0=None):
     low, high = torch.clip(x - eps, 0, 1), torch.clip(x + eps, 0, 1)
@@ -539,7 +569,7 @@ def targeted_pgd(model, x, target, eps, steps, step_size):
         x_t = (x_t - step_size * attacks.input_gradient(model, x_t, target).sign()).clamp(0, 1)
     return x_t
 
-# %% wrong="targeted_pgd" name="stops where the target is reached, everywhere" says="surer"
+# %% wrong="targeted_pgd" name="stops where the target is reached, everywhere" says="All steps are asked for"
 def targeted_pgd(model, x, target, eps, steps, step_size):
     x_t = x
     for _ in range(steps):
@@ -547,6 +577,13 @@ def targeted_pgd(model, x, target, eps, steps, step_size):
             break
         x_t = LpBall(eps, math.inf).project(x_t - step_size * attacks.input_gradient(model, x_t, target).sign(), x)
     return x_t
+
+# %% wrong="targeted_pgd" name="projection only at the end" says="Project after each step"
+def targeted_pgd(model, x, target, eps, steps, step_size):
+    x_t = x
+    for _ in range(steps):
+        x_t = x_t - step_size * attacks.input_gradient(model, x_t, target).sign()
+    return LpBall(eps, math.inf).project(x_t, x)
 
 # %% wrong="targeted_pgd" name="gradient of x in every step" says="gradient of the target's loss at the iterate"
 def targeted_pgd(model, x, target, eps, steps, step_size):
@@ -611,7 +648,7 @@ def random_start(x, eps, seed):
     noise = 2 * torch.rand((len(x), *[1] * (x.ndim - 1)), generator=torch.Generator().manual_seed(seed)) - 1
     return (x + eps * noise).clamp(0, 1)
 
-# %% wrong="random_start" name="seed ignored" says="seed must reach the generator"
+# %% wrong="random_start" name="seed ignored" says="must reach the generator"
 def random_start(x, eps, seed):
     torch.manual_seed(0)
     return (x + eps * (2 * torch.rand_like(x) - 1)).clamp(0, 1)
@@ -637,6 +674,15 @@ import numpy as np
 def random_start(x, eps, seed):
     noise = np.random.default_rng(seed).uniform(-eps, eps, size=tuple(x.shape))
     return (x + torch.as_tensor(noise, dtype=x.dtype)).clamp(0, 1)
+
+# %% wrong="random_start" name="uniform in what the range leaves" says="then the clamp"
+def random_start(x, eps, seed):
+    low, high = (x - eps).clamp_min(0), (x + eps).clamp_max(1)
+    return low + (high - low) * torch.rand(x.shape, generator=torch.Generator().manual_seed(seed))
+
+# %% wrong="random_start" name="only two seeds" says="The seed, as it is"
+def random_start(x, eps, seed):
+    return (x + eps * (2 * torch.rand(x.shape, generator=torch.Generator().manual_seed(seed % 2)) - 1)).clamp(0, 1)
 
 # %% right="random_start" name="the global seed"
 def random_start(x, eps, seed):
@@ -671,6 +717,19 @@ def keep_worst(model, candidates, y):
 def keep_worst(model, candidates, y):
     loss = torch.stack([losses.cross_entropy(model(c), y) for c in candidates])
     return candidates[loss.argmax(dim=0)]
+
+# %% wrong="keep_worst" name="by the margin" says="the cross-entropy decides"
+def keep_worst(model, candidates, y):
+    def margin(logits):
+        others = logits.scatter(1, y[:, None], -torch.inf).amax(dim=1)
+        return others - logits.gather(1, y[:, None]).squeeze(1)
+    score = torch.stack([margin(model(c)) for c in candidates])
+    return candidates[score.argmax(dim=0), torch.arange(len(y))]
+
+# %% wrong="keep_worst" name="lowest logit of the label" says="depends on all logits"
+def keep_worst(model, candidates, y):
+    score = torch.stack([-model(c).gather(1, y[:, None]).squeeze(1) for c in candidates])
+    return candidates[score.argmax(dim=0), torch.arange(len(y))]
 
 # %% wrong="keep_worst" name="the last run" says="one run for the whole batch"
 def keep_worst(model, candidates, y):

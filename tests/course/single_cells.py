@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jupytext
-import torch
 
 from coursekit.checks import Score, student
 
@@ -74,7 +73,5 @@ class Assignment:
         assert isinstance(score, Score), f"the test cell of {exercise} does not end with exercise.score()"
         return score.exercise.report()
 
-
-torch.set_num_threads(1)  # networks this small are faster so, most of all when other tests run beside
 
 ASSIGNMENTS = [path.stem for path in sorted((ROOT / "solutions").glob("*/*.py"))]
