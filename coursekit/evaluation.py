@@ -42,9 +42,12 @@ def robust_accuracy(
 
     x: (N, ...), y: (N,) int64, N >= 1. attack: any callable (model, x, y) -> x_adv like x; it sees the images that
     are right to begin with, at most batch_size at a time. The model is used in eval mode and left as it was.
-    Raises ValueError for empty or unequal x and y or an attack that returns another shape, TypeError if it returns
-    no tensor.
+    Raises ValueError for empty or unequal x and y or an attack that returns another shape, TypeError for what
+    is no tensor.
     """
+    for name, value in (("x", x), ("y", y)):
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name} must be a tensor; got {type(value).__name__}")
     if not len(x) or y.shape != (len(x),):
         raise ValueError(f"x and y must hold the same N >= 1 images; got {len(x)} and shape {tuple(y.shape)}")
     if batch_size < 1:

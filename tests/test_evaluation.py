@@ -122,3 +122,8 @@ def test_wrong_arguments_are_named(change, says):
     arguments |= {"attack": lambda model, x, y: x} | change
     with pytest.raises((ValueError, TypeError), match=says):
         robust_accuracy(**arguments)
+
+
+def test_labels_must_be_a_tensor(cnn, digits):
+    with pytest.raises(TypeError, match="y must be a tensor; got list"):
+        robust_accuracy(cnn, digits[0], digits[1].tolist(), lambda model, x, y: x)

@@ -58,6 +58,10 @@ def pgd(
         )[0]  # fmt: skip
     check_inputs(x, y, threat, target)
     _check_settings(steps, restarts, step_size)
+    if not callable(loss):
+        raise TypeError(f"loss must be a function (logits, y) -> one value per image; got {type(loss).__name__}")
+    if generator is not None and not isinstance(generator, Generator):
+        raise TypeError(f"generator must be a torch.Generator or None; got {type(generator).__name__}")
     if start is not None and (not isinstance(start, Tensor) or start.shape != x.shape):
         got = tuple(start.shape) if isinstance(start, Tensor) else type(start).__name__
         raise ValueError(f"start must be a tensor like x, {tuple(x.shape)}; got {got}")

@@ -328,3 +328,17 @@ def test_a_start_is_where_the_first_step_begins_in_the_ball_around_x(cnn, digits
     assert torch.allclose(trace[0].x, start) or torch.allclose(trace[0].x, expected)
     again = pgd(cnn, x, y, LINF, steps=3, start=start, early_stop=False, generator=seeded(7))
     assert torch.equal(result, again)  # nothing is left to chance
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("loss", "cross-entropy", TypeError),
+        ("generator", 0, TypeError),
+        ("start", "x", ValueError),
+        ("start", torch.zeros(5, 1, 28, 27), ValueError),
+    ],
+)
+def test_bad_settings_are_named(cnn, digits, name, value, error):
+    with pytest.raises(error, match=f"^{name} must be"):
+        pgd(cnn, digits[0][:5], digits[1][:5], LINF, **{name: value})
