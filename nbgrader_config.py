@@ -72,8 +72,20 @@ class RemoveMarkingSchemes(TagRemovePreprocessor):
         super().__init__(enabled=True, remove_cell_tags={"marking-scheme"}, **settings)
 
 
+class HideCases(preprocessors.NbGraderPreprocessor):
+    """ClearHiddenTests cleans the source of a hidden test; this cleans its table, which shows what was tried."""
+
+    def preprocess_cell(self, cell, resources, cell_index):
+        from coursekit.grading.feedback import without_hidden_cases
+
+        if cell.cell_type == "code":
+            without_hidden_cases(cell, preprocessors.ClearHiddenTests(parent=self).begin_test_delimeter)
+        return cell, resources
+
+
 c.GenerateFeedback.preprocessors = [
     preprocessors.GetGrades,
+    HideCases,  # before the source is cleaned: it says which cells have a hidden part
     preprocessors.ClearHiddenTests,
     RemoveMarkingSchemes,
     "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",

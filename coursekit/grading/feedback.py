@@ -22,6 +22,7 @@ from coursekit.grading.grade import SCHEME_TAG, write_atomically
 from coursekit.grading.gradebook import Book, Entry
 from coursekit.grading.report import number
 from coursekit.grading.run import is_test
+from coursekit.grading.score import MIME
 
 MARKS = {"passed": "✓", "partial": "◐", "wrong": "✗", "manual": "…", "not attempted": "–"}
 
@@ -186,6 +187,44 @@ def _case(case: dict[str, Any]) -> dict[str, str]:
         # Neither title nor values: they would tell what is tried.
         return shown | {"title": "hidden case", "got": "", "expected": "", "hint": hint}
     return shown | {"title": case["title"], "got": case["got"], "expected": case["expected"], "hint": hint}
+
+
+def without_hidden_cases(cell: NotebookNode, delimiter: str) -> None:
+    """Take out of a test cell's outputs what would tell a student what is tried in hidden: for nbgrader's own pages.
+
+    delimiter: what stands in the source where a hidden part begins. In a cell with a hidden part the table is drawn
+    anew from its score bundle, and the number below it stays. Tracebacks, prints and what cannot be read go.
+    """
+    bundles = [output.data[MIME] for output in cell.outputs if MIME in output.get("data", {})]
+    if not is_test(cell) or (delimiter not in cell.source and "hidden" not in str(bundles)):
+        return
+    kept = []
+    for output in cell.outputs:
+        if output.output_type == "execute_result":
+            output.data = NotebookNode({"text/plain": output.data.get("text/plain", "")})
+            kept.append(output)
+        elif output.output_type == "display_data" and MIME in output.data:
+            output.data = _drawn_anew(output.data[MIME])
+            kept.append(output)
+    cell.outputs = kept
+
+
+def _drawn_anew(report: dict[str, Any]) -> NotebookNode:
+    from coursekit.checks import table  # here: it needs torch, which takes seconds to come
+
+    try:
+        cases = [_masked(case) for case in report["cases"]]
+        masked = {**report, "reason": "", "cases": cases}
+        return NotebookNode({"text/html": table.as_html(masked), "text/plain": table.as_text(masked)})
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return NotebookNode({"text/plain": "The table of this test cannot be read."})
+
+
+def _masked(case: dict[str, Any]) -> dict[str, Any]:
+    if not case["hidden"]:
+        return case
+    got = {"wrong": "another value", "crashed": "an error"}.get(case["status"], "")
+    return case | _case(case) | {"got": got}
 
 
 def _reason(cases: list[dict[str, Any]], status: str, reason: str) -> str:

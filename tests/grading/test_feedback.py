@@ -1,10 +1,15 @@
 """The pages students get: complete, safe to open, and silent about hidden tests."""
 
+import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
+import nbformat
 import pytest
-from grading_samples import by_hand, text
+from grading_samples import by_hand, cell, text
 
 from coursekit import cli
 from coursekit.grading.feedback import feedback
@@ -120,6 +125,30 @@ def test_hidden_tests_are_not_shown(pages):
     words = Page(pages["wrong"]).words
     assert "hidden case Think of what is below zero." in words
     assert "a hidden case fails. Think of what is below zero." in words
+
+
+def test_nbgraders_own_pages_do_not_show_them_either(new_course, filled, hand_in):
+    course = new_course()
+    hand_in(course, "wrong", filled(add="def add(a, b):\n    print(f'{a=}')\n    return abs(a) + abs(b)"))
+    hand_in(course, "crashes", filled(add="def add(a, b):\n    return [7][a - 1] + [8][b - 2]"))
+    hand_in(course, "right", filled())
+    grade_class(course, "tiny", jobs=2)
+    path = course.autograded / "crashes" / "tiny" / "tiny.ipynb"  # where the traceback is, the hidden source is too
+    notebook = nbformat.read(path, as_version=4)
+    error = nbformat.v4.new_output("error", ename="E", evalue="", traceback=["add(-1, -2), -3"])
+    cell(notebook, "test-add").outputs.append(error)
+    nbformat.write(notebook, path)
+    command = [sys.executable, "-m", "nbgrader", "generate_feedback", "tiny"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, cwd=course.dir, env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    for student in ("wrong", "crashes", "right"):
+        page = (course.feedback / student / "tiny" / "tiny.html").read_text()
+        assert "hidden case" in page
+        assert "adds small numbers" in page
+        for secret in ("negative", "<b>-3", "a=-1", "add(-1", "HIDDEN TESTS"):
+            assert secret not in page, (student, secret)
+        assert ("Think of what is below zero." in page) == (student != "right")
 
 
 def test_writing_again_gives_the_same_bytes_and_only_one_student_is_possible(course, filled, hand_in):
