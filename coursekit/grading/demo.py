@@ -11,6 +11,7 @@ import copy
 import io
 import os
 import re
+import shlex
 import shutil
 import sys
 import time
@@ -217,15 +218,33 @@ def _what_is_where(sample: Course, assignment: str, seconds: float) -> str:
         _shown(sample.feedback): "a page for each student",
     }
     width = max(map(len, places))
+    into = shlex.quote(here)
     return f"""\
 Done in {seconds:.0f} s. What there is now:
 {"".join(f"  {place:<{width}}  {what}" + chr(10) for place, what in places.items())}
 Look at one page:
   {_shown(pages[0]) if pages else here}
 Grade the free-text answers in formgrader (menu Nbgrader, Formgrader):
-  cd {here} && {Path(sys.executable).name} -m jupyterlab
+  (cd {into} && {_command(Path(sys.executable), sample.dir)} -m jupyterlab)
 Then write the pages again:
-  coursekit feedback {assignment} --course {here}"""
+  {_coursekit()} feedback {assignment} --course {into}"""
+
+
+def _command(program: Path, folder: Path) -> str:
+    """A program of this environment as a command that works in `folder`, whether the environment is activated or not.
+
+    Not what is on the PATH: make puts the environment there, and the person's shell knows nothing of it.
+    """
+    if Path(sys.prefix).is_relative_to(Path.cwd()):
+        return shlex.quote(os.path.relpath(program, folder))
+    return shlex.quote(str(program))
+
+
+def _coursekit() -> str:
+    program = Path(sys.executable).with_name("coursekit")
+    if program.is_file():
+        return _command(program, Path.cwd())
+    return f"{_command(Path(sys.executable), Path.cwd())} -m coursekit.cli"
 
 
 def _shown(path: Path) -> str:

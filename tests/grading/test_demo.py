@@ -1,5 +1,7 @@
 """The whole way, from the sources to the feedback pages, on the real course: what was planted is what comes out."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,31 @@ def test_it_is_made_anew_each_time(new_course, no_grading, capsys):
     assert (folder / MARK).exists()
     assert sorted(path.name for path in (folder / "submitted").iterdir()) == CLASS
     assert not (course.dir / "submitted").exists(), "the course itself is left alone"
+
+
+def test_the_commands_it_prints_work_as_they_are(new_course, no_grading, capsys, monkeypatch, tmp_path):
+    """In a shell that knows nothing of the environment: in the folder of the course, where make puts it, and elsewhere."""
+    course = new_course()
+    programs = course.dir / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    for name in ("python", "coursekit"):
+        (programs / name).write_text(f'#!/bin/sh\necho {name} "$(pwd)" "$@"\n')
+        (programs / name).chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(programs / "python"))
+    monkeypatch.setattr(sys, "prefix", str(course.dir / ".venv"))
+    for here, place in ((course.dir, ".venv/bin/coursekit"), (tmp_path, str(programs / "coursekit"))):
+        monkeypatch.chdir(here)
+        assert demo(course) == 0
+        lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+        lab = next(line for line in lines if "jupyterlab" in line)
+        feedback = next(line for line in lines if " feedback tiny " in line)
+        assert feedback.startswith(place)
+        said = [
+            subprocess.run(line, shell=True, cwd=here, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
+            for line in (lab, feedback)
+        ]
+        assert said[0].stdout == f"python {course.dir}/demo -m jupyterlab\n"
+        assert said[1].stdout.startswith(f"coursekit {here} feedback tiny --course ")
 
 
 def test_a_folder_it_did_not_make_is_left_alone(new_course, no_grading, tmp_path):
