@@ -37,7 +37,7 @@ def students(course: Course, assignment: str, student: str | None = None) -> lis
     """Everybody who handed in this assignment, sorted; or the one asked for. CourseError if there is nobody."""
     if student is not None:
         folder = course.submitted / student / assignment
-        if Path(student).name != student or student.startswith(".") or not os.path.lexists(folder):
+        if not student or Path(student).name != student or student.startswith(".") or not os.path.lexists(folder):
             raise CourseError(f"no submission of {assignment} by {student!r}: there is no folder {folder}")
         return [student]
     if not course.submitted.is_dir():
@@ -149,12 +149,12 @@ def _read_timestamp(submission: Submission) -> None:
 
 
 def other_files(folder: Path) -> tuple[list[tuple[str, Path]], bool]:
-    """Files beside a notebook, for it to read, as (relative path, file): regular, not hidden, no notebooks, within
-    bounds. And whether that is all of them."""
+    """Files beside a notebook, for it to read, as (relative path, file): regular, not hidden, no notebooks and
+    nothing in a folder that is called like one, within bounds. And whether that is all of them."""
     files: list[tuple[str, Path]] = []
     total = 0
     for inside, folders, filenames in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not name.endswith(".ipynb"))
         for filename in sorted(filenames):
             path = Path(inside) / filename
             status = os.lstat(path)
