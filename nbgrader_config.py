@@ -19,6 +19,7 @@ from nbconvert.preprocessors import TagRemovePreprocessor
 from nbgrader import preprocessors
 
 from coursekit.grading.course import Course
+from coursekit.grading.limits import CELL_LIMIT
 
 c = get_config()  # noqa: F821, nbgrader and traitlets define it where this file runs
 
@@ -33,7 +34,7 @@ c.ClearSolutions.text_stub = "*Your answer: double-click here, and write in plac
 # Figures and experiments, the `demo` cells, take long and are not graded. nbclient's own tag, "skip-execution", has no
 # effect then: it would give full marks for a test that did not run.
 c.Execute.skip_cells_with_tag = "demo"
-c.Execute.timeout = 120
+c.Execute.timeout = CELL_LIMIT
 
 
 class Repair(preprocessors.NbGraderPreprocessor):

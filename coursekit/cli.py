@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from coursekit.grading.limits import CELL_LIMIT, TIME_LIMIT
+
 
 def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
@@ -90,7 +92,7 @@ def _grade(args: argparse.Namespace) -> int:
 
     return grade(
         _course(args), args.assignment, jobs=args.jobs, student=args.student, json_file=args.json,
-        time_limit=args.time_limit,
+        time_limit=args.time_limit, cell_limit=args.cell_limit,
     )  # fmt: skip
 
 
@@ -140,8 +142,10 @@ def _parser() -> argparse.ArgumentParser:
     grade.add_argument("--jobs", type=_positive, default=1, metavar="N", help="submissions graded at once (default 1)")
     grade.add_argument("--student", metavar="ID", help="grade only this student")
     grade.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
-    grade.add_argument("--time-limit", type=_positive, default=300, metavar="SECONDS",
-                       help="for one submission, by the wall clock (default 300)")  # fmt: skip
+    grade.add_argument("--time-limit", type=_positive, default=TIME_LIMIT, metavar="SECONDS",
+                       help=f"for one submission, by the wall clock (default {TIME_LIMIT})")  # fmt: skip
+    grade.add_argument("--cell-limit", type=_positive, default=CELL_LIMIT, metavar="SECONDS",
+                       help=f"for one cell, by the wall clock (default {CELL_LIMIT})")  # fmt: skip
 
     feedback = command("feedback", _feedback, "write an HTML page per student to feedback/")
     feedback.add_argument("assignment", metavar="ASSIGNMENT")

@@ -14,7 +14,7 @@ from nbformat import NotebookNode
 
 from coursekit.grading import score
 from coursekit.grading.report import number, wrap
-from coursekit.grading.run import RunError, is_test, run
+from coursekit.grading.run import Run, RunError, is_test, run
 from coursekit.grading.score import Grade
 from coursekit.grading.submissions import other_files
 
@@ -38,7 +38,7 @@ def check(path: Path) -> int:
     for grade in tests:
         print(_table(grade, cells[grade.id]) + "\n")
     tests += (deleted := _deleted(notebook, {grade.id for grade in tests}))
-    for line in [*_raised(executed), *(f"{grade.id}: {grade.reason}" for grade in deleted)]:
+    for line in [*score.failed_cells(executed, raised=True), *(f"{grade.id}: {grade.reason}" for grade in deleted)]:
         print("\n".join(wrap("note: ", line, WIDTH)))
     print(_total(tests, answers))
     return 0 if all(grade.status == "passed" for grade in tests) else 1
@@ -68,7 +68,7 @@ def _read(path: Path) -> NotebookNode:
     return notebook
 
 
-def _run(notebook: NotebookNode, files: list[tuple[str, Path]]) -> score.Run:
+def _run(notebook: NotebookNode, files: list[tuple[str, Path]]) -> Run:
     from tqdm import tqdm
 
     # Figures and experiments are not run when grading either.
@@ -98,15 +98,6 @@ def _deleted(notebook: NotebookNode, present: set[str]) -> list[Grade]:
     released = notebook.metadata.get("coursekit", {}).get("points", {})
     reason = "its test cell is not in this notebook; grading puts it back, and it counts"
     return [Grade(id, 0.0, float(points), "error", reason) for id, points in released.items() if id not in present]
-
-
-def _raised(executed: score.Run) -> list[str]:
-    """Cells of the student's own that did not run; a question's cell is spoken of in its table."""
-    return [
-        f"a cell that begins with {cell.source.strip().splitlines()[0][:60]!r}: {score.one_line(outcome.reason)}"
-        for cell in executed.notebook.cells
-        if "nbgrader" not in cell.metadata and (outcome := executed.outcomes.get(cell.id)) and outcome.status != "ran"
-    ]
 
 
 def _table(grade: Grade, cell: NotebookNode) -> str:

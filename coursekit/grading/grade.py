@@ -27,8 +27,9 @@ from coursekit.grading import repair, report, submissions
 from coursekit.grading.build import load_config, release_notebook
 from coursekit.grading.course import Course, CourseError
 from coursekit.grading.gradebook import Book
-from coursekit.grading.run import CELL_LIMIT, TIME_LIMIT, Cancelled, run
-from coursekit.grading.score import Grade, grades
+from coursekit.grading.limits import CELL_LIMIT, TIME_LIMIT
+from coursekit.grading.run import Cancelled, run
+from coursekit.grading.score import Grade, failed_cells, grades
 from coursekit.grading.source import SourceError, marking_schemes
 from coursekit.grading.source import read as read_source
 from coursekit.grading.submissions import Submission
@@ -83,10 +84,16 @@ def grade(
     jobs: submissions at once. student: only this one. json_file: also write the results there. time_limit,
     cell_limit: seconds for a submission and for one cell.
     """
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise CourseError(f"no folder {json_file.absolute().parent} to write {json_file.name} into")
-    print(NOT_ISOLATED, file=sys.stderr)
-    results = grade_class(course, assignment, jobs, student, time_limit, cell_limit)
+    if json_file is not None:
+        _check_json_file(json_file.absolute())
+
+    def start() -> None:
+        print(NOT_ISOLATED, file=sys.stderr)
+        if jobs > (processors := os.cpu_count() or 1):
+            print(f"Note: {jobs} jobs share {processors} processors, so each takes longer by the clock.",
+                  file=sys.stderr)  # fmt: skip
+
+    results = grade_class(course, assignment, jobs, student, time_limit, cell_limit, start)
     print(report.table(assignment, results))
     if json_file is not None:
         write_atomically(json_file, report.as_json(results).encode())
@@ -100,8 +107,12 @@ def grade_class(
     student: str | None = None,
     time_limit: float = TIME_LIMIT,
     cell_limit: float = CELL_LIMIT,
+    start: Callable[[], object] = lambda: None,
 ) -> list[Graded]:
-    """Grade, record, and return everybody's result in the order of the students' names."""
+    """Grade, record, and return everybody's result in the order of the students' names.
+
+    start: called when all that was asked for is found to be there, before the first submission is run.
+    """
     config = load_config(course)
     expected = load(course, assignment, config)
     names = submissions.students(course, assignment, student)
@@ -109,6 +120,7 @@ def grade_class(
     with Book(course, config) as book:
         with book.transaction():
             book.record_assignment(assignment, expected.canonical)
+        start()
 
         def work(name: str, cancel: threading.Event) -> Graded:
             return grade_submission(course, expected, name, time_limit, cell_limit, cancel)
@@ -141,11 +153,7 @@ def load(course: Course, assignment: str, config: Config) -> Assignment:
         templates[path.stem] = repair.Template.of(canonical[path.stem], release)
         schemes |= marking_schemes(source)
     folder = course.sources / assignment
-    files = [
-        (str(path.relative_to(folder)), path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix not in (".py", ".pyc", ".ipynb") and not path.name.startswith(".")
-    ]
+    files = [(str(path.relative_to(folder)), path) for path in course.other_files(assignment)]
     return Assignment(assignment, templates, canonical, files, schemes)
 
 
@@ -212,6 +220,7 @@ def _grade_notebook(
         order = [original.id for original in template.originals]
         result.grades[name] = sorted(grades(executed, template.stubs), key=lambda grade: order.index(grade.id))
         result.remarks += repaired.repairs
+        result.remarks += [f"{said[0].upper()}{said[1:]}." for said in failed_cells(executed)]
     _note_results(notebook, result.grades[name], result.remarks)
     _show_schemes(notebook, assignment.schemes)
     result.notebooks[name] = notebook
@@ -353,6 +362,14 @@ def write_atomically(path: Path, content: bytes) -> None:
     with _Replacement(path.parent) as new:
         new.add(path.name, content)
         new.put_in_place()
+
+
+def _check_json_file(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise CourseError(f"no folder {path.parent} to write {path.name} into")
+    if path.is_dir():
+        raise CourseError(f"{path} is a folder; name the file for the results with --json FILE")
+    _check_writable(path.parent)
 
 
 def _check_writable(folder: Path) -> None:

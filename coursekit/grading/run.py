@@ -29,11 +29,11 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode, from_dict
 
+from coursekit.grading.limits import CELL_LIMIT, TIME_LIMIT
 from coursekit.grading.worker import OUTPUTS_LIMIT, RICH_LIMIT, TEXT_LIMIT
 
-CELL_LIMIT = 30.0  # seconds for one cell
-TIME_LIMIT = 300.0  # seconds for one notebook
 START_LIMIT = 120.0  # seconds for a process to come up: the machine's time, not the student's
+NOT_REACHED = "not reached"  # how a reason begins when the time was used up before
 GRACE = 2.0  # seconds an interrupted cell has to end
 MEMORY_LIMIT = 6 * 1024**3  # bytes of data one process may hold
 
@@ -214,14 +214,14 @@ class _Notebook:
         if current:
             self._finish(current, Outcome("timed out", reason))
         for id in self.pending():
-            self._finish(id, Outcome("timed out", f"not reached: {reason}"))
+            self._finish(id, Outcome("timed out", f"{NOT_REACHED}: {reason}"))
 
     def _take_output(self, id: str, output: Any) -> None:
         if id in self.outcomes:  # a second run, for the sake of the others
             return
         cleaned = _clean_output(output)
         outputs = self.outputs[id]
-        if cleaned is None or len(outputs) > OUTPUTS_LIMIT:
+        if cleaned is None or len(outputs) >= OUTPUTS_LIMIT:
             return
         size = len(json.dumps(cleaned))
         if size > self.rich_left:
@@ -446,17 +446,24 @@ class _Folder:
         return self.path
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self.path, onerror=_make_removable)
+        _remove(self.path)
 
 
-def _make_removable(function: Any, path: str, _: object) -> None:
-    """A folder the notebook made read-only."""
-    try:
-        os.chmod(os.path.dirname(path), 0o700)
-        os.chmod(path, 0o700)
-        function(path)
-    except OSError:
-        pass
+def _remove(folder: Path) -> None:
+    """Remove what a notebook left, folders that it locked included. What cannot be removed stays: the run is over, and
+    its result counts whatever lies about."""
+    with contextlib.suppress(OSError, RecursionError):  # folders in folders, thousands deep
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        os.chmod(folder, 0o700)
+        for inside, folders, files in os.walk(folder):  # from the top: what is below a locked folder is seen only then
+            for name in [*folders, *(files if os.name == "nt" else [])]:
+                path = os.path.join(inside, name)
+                if not os.path.islink(path):  # what a link points to is not ours
+                    with contextlib.suppress(OSError):
+                        os.chmod(path, 0o700)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _share_font_list(home: Path) -> None:

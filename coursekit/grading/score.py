@@ -13,7 +13,7 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-from coursekit.grading.run import Outcome, Run, is_test
+from coursekit.grading.run import NOT_REACHED, Outcome, Run, is_test
 
 MIME = "application/vnd.coursekit.score+json"
 
@@ -163,6 +163,22 @@ def _defines(cell: NotebookNode) -> bool:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in body)
+
+
+def failed_cells(run: Run, raised: bool = False) -> list[str]:
+    """What became of the student's cells that were stopped or ended the process, and with `raised` of cells of the
+    student's own that raised: a sentence for each, without its full stop. Tests are spoken of in their grades."""
+    said = []
+    for cell in run.notebook.cells:
+        outcome = run.outcomes.get(cell.id, Outcome("ran"))
+        meta = cell.metadata.get("nbgrader", {})
+        harmful = outcome.status in ("timed out", "died") and not outcome.reason.startswith(NOT_REACHED)
+        if (harmful and not meta.get("locked") and not is_test(cell)) or (
+            raised and outcome.status == "raised" and not meta
+        ):
+            begins = one_line(cell.source.strip().splitlines()[0][:60])
+            said.append(f"a cell that begins with {begins!r}: {one_line(outcome.reason)}")
+    return said
 
 
 def one_line(text: Any) -> str:

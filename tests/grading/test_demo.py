@@ -92,7 +92,7 @@ def test_it_is_made_anew_each_time(new_course, no_grading, capsys):
 
 
 def test_the_commands_it_prints_work_as_they_are(new_course, no_grading, capsys, monkeypatch, tmp_path):
-    """In a shell that knows nothing of the environment: in the folder of the course, where make puts it, and elsewhere."""
+    """In a shell that knows nothing of the environment: where make puts it, and elsewhere."""
     course = new_course()
     programs = course.dir / ".venv" / "bin"
     programs.mkdir(parents=True)

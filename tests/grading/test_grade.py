@@ -14,12 +14,26 @@ import time
 
 import nbformat
 import pytest
-from grading_samples import FULL, RIGHT, as_bytes, by_hand, cell, coursekit, left_running, read_json, recorded, scores
+from grading_samples import (
+    FULL,
+    RIGHT,
+    as_bytes,
+    by_hand,
+    cell,
+    code,
+    coursekit,
+    left_running,
+    read_json,
+    recorded,
+    scores,
+)
 from nbgrader.api import Gradebook
 
 from coursekit import cli
+from coursekit.grading.build import load_config
 from coursekit.grading.course import CourseError
-from coursekit.grading.grade import grade, grade_class
+from coursekit.grading.grade import grade, grade_class, load
+from coursekit.grading.run import _remove
 
 TABLES = (
     "student",
@@ -164,6 +178,14 @@ class TestWorkDoneByHand:
         assert course.gradebook.read_bytes() == before
 
 
+def test_files_of_the_course_are_those_of_the_release(course):
+    folder = course.sources / "tiny"
+    (folder / ".ipynb_checkpoints").mkdir()
+    (folder / ".ipynb_checkpoints" / "old.csv").write_text("x")
+    (folder / "data.csv").write_text("x")
+    assert [name for name, _ in load(course, "tiny", load_config(course)).files] == ["data.csv"]
+
+
 @pytest.mark.slow
 class TestTheFolder:
     """What lies in `submitted/<student>/<assignment>/` besides, or in place of, the notebook."""
@@ -186,6 +208,8 @@ class TestTheFolder:
         (course.submitted / "pipe" / "tiny").mkdir(parents=True)
         os.mkfifo(course.submitted / "pipe" / "tiny" / "tiny.ipynb")
         (course.submitted / "a-folder" / "tiny" / "tiny.ipynb").mkdir(parents=True)
+        (course.submitted / "a-full-folder" / "tiny" / "tiny.ipynb").mkdir(parents=True)
+        (course.submitted / "a-full-folder" / "tiny" / "tiny.ipynb" / "x.txt").write_text("x")
         hand_in(course, "linked-data", filled(root="def root(x):\n    return float(open('gradebook').read(0) or 1)"))
         (course.submitted / "linked-data" / "tiny" / "gradebook").symlink_to("/etc/passwd")
         hand_in(course, "another-assignment", good, assignment="other")
@@ -197,7 +221,7 @@ class TestTheFolder:
         refused = {
             "ambiguous": "not clear which counts", "missing": "there is no tiny.ipynb", "linked": "symbolic link",
             "linked-folder": "symbolic link", "linked-student": "symbolic link", "pipe": "not a regular file",
-            "a-folder": "not a regular file",
+            "a-folder": "not a regular file", "a-full-folder": "not a regular file",
         }  # fmt: skip
         for name, reason in refused.items():
             assert {(g.status, g.score) for g in results[name].all_grades()} == {("unreadable", 0.0)}, name
@@ -280,7 +304,7 @@ class TestBadInput:
                 out, err = said.out, said.err
             else:
                 code, out, err = done.returncode, done.stdout, done.stderr
-            lines = [line for line in err.splitlines() if not line.startswith("Note: grading is not isolated")]
+            lines = err.splitlines()
             assert code == 1, (out, err)
             assert len(lines) == 1, err
             assert lines[0].startswith("coursekit: ")
@@ -298,7 +322,9 @@ class TestBadInput:
         hand_in(course, "one", filled())
         refused("tiny", "--student", "two", words=("'two'",))
         refused("tiny", "--student", "../one", words=("'../one'",))
+        refused("tiny", "--student", "", words=("by ''",))
         refused("tiny", "--json", "/no/such/folder/x.json", words=("/no/such/folder",))
+        refused("tiny", "--json", str(course.dir), words=(str(course.dir), "is a folder"))
         assert course.gradebook.read_bytes() == before
         assert not course.autograded.exists()
 
@@ -316,11 +342,6 @@ class TestBadInput:
         grade_class(course, "tiny")
         before = course.gradebook.read_bytes(), files(course)
 
-        def give_up_rights():  # to write and read in spite of permissions: CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-            libc = ctypes.CDLL(None)
-            libc.prctl(24, 1, 0, 0, 0)
-            libc.prctl(24, 2, 0, 0, 0)
-
         def as_somebody_else(*words):
             done = coursekit("grade", "tiny", course=course, preexec_fn=give_up_rights)
             refused(words=words, done=done)
@@ -329,6 +350,11 @@ class TestBadInput:
             course.autograded.chmod(0o555)
             as_somebody_else("autograded", "cannot be written")
             course.autograded.chmod(0o755)
+            target = course.dir / "results"
+            target.mkdir(mode=0o555)
+            done = coursekit("grade", "tiny", "--json", target / "r.json", course=course, preexec_fn=give_up_rights)
+            refused(words=(str(target), "cannot be written"), done=done)
+            target.rmdir()
             course.gradebook.chmod(0o444)
             as_somebody_else("gradebook.db", "permissions")
         finally:
@@ -398,6 +424,56 @@ class TestBadInput:
         wait_for(lambda: not left_running())
         assert recorded(course) == before
         assert grade(course, "tiny", cell_limit=2) == 0, "grading again works"
+
+
+def give_up_rights():
+    """To write and read in spite of permissions, as root may: CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(24, 1, 0, 0, 0)
+    libc.prctl(24, 2, 0, 0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="root must give up what lets it write everywhere")
+def test_folders_that_a_notebook_locked_are_cleared_away_and_cost_nothing(course, filled, hand_in, tmp_path):
+    notebook = filled()
+    lock = "import os\nos.makedirs('locked/in')\nos.chmod('locked/in', 0)\nos.chmod('locked', 0)\nos.chmod('.', 0o500)"
+    notebook.cells.insert(2, code(lock))
+    hand_in(course, "one", notebook)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    done = coursekit("grade", "tiny", "--json", course.dir / "r.json", course=course, preexec_fn=give_up_rights,
+                     env=os.environ | {"TMPDIR": str(temporary)})  # fmt: skip
+    assert done.returncode == 0, done
+    assert scores(read_json(course.dir / "r.json"), "one") == FULL
+    assert not list(temporary.iterdir())
+
+
+def test_clearing_away_never_fails_and_keeps_to_its_folder(tmp_path, monkeypatch):
+    other = tmp_path / "other"
+    other.mkdir(mode=0o500)
+    (tmp_path / "run" / "in").mkdir(parents=True)
+    (tmp_path / "run" / "in" / "link").symlink_to(other)
+    remove = shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", lambda path, ignore_errors: None)
+    _remove(tmp_path / "run")
+    assert other.stat().st_mode & 0o777 == 0o500
+    monkeypatch.setattr(shutil, "rmtree", remove)
+    _remove(tmp_path / "run")
+    _remove(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_time_for_a_cell_is_a_choice_and_what_was_stopped_is_told(course, filled, hand_in):
+    notebook = filled()
+    notebook.cells.insert(2, code("import time\ntime.sleep(600)"))
+    hand_in(course, "one", notebook)
+    done = coursekit("grade", "tiny", "--cell-limit", "2", "--jobs", "1000", course=course)
+    assert done.returncode == 0, done
+    assert "* A cell that begins with 'import time': stopped after 2 s without an end." in done.stdout
+    assert "1000 jobs share" in done.stderr
+    assert done.stderr.count("\n") == 2
 
 
 def wait_for(condition, seconds=20):
