@@ -6,13 +6,15 @@ Needs neither the sources nor nbgrader. The notebook is run from top to bottom i
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 from pathlib import Path
+from typing import Any
 
-import nbformat
-from nbformat import NotebookNode
+from nbformat import NotebookNode, from_dict
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_cell
 
-from coursekit.grading import score
+from coursekit.grading import repair, score
 from coursekit.grading.report import number, wrap
 from coursekit.grading.run import Run, RunError, is_test, run
 from coursekit.grading.score import Grade
@@ -24,7 +26,7 @@ WIDTH = 100
 def check(path: Path) -> int:
     """Run a notebook and print its points. Exit code 0 if every test passes, 1 if not, 2 if it cannot be run."""
     try:
-        notebook = _read(path)
+        notebook, remarks = _read(path)
         files, _ = other_files(path.absolute().parent)
         executed = _run(notebook, files)
     except (_Unusable, RunError) as error:
@@ -38,7 +40,11 @@ def check(path: Path) -> int:
     for grade in tests:
         print(_table(grade, cells[grade.id]) + "\n")
     tests += (deleted := _deleted(notebook, {grade.id for grade in tests}))
-    for line in [*score.failed_cells(executed, raised=True), *(f"{grade.id}: {grade.reason}" for grade in deleted)]:
+    for line in [
+        *remarks,
+        *score.failed_cells(executed, raised=True),
+        *(f"{grade.id}: {grade.reason}" for grade in deleted),
+    ]:
         print("\n".join(wrap("note: ", line, WIDTH)))
     print(_total(tests, answers))
     return 0 if all(grade.status == "passed" for grade in tests) else 1
@@ -48,24 +54,56 @@ class _Unusable(Exception):
     pass
 
 
-def _read(path: Path) -> NotebookNode:
+def _read(path: Path) -> tuple[NotebookNode, list[str]]:
+    """The notebook in a form that can be run and scored, and remarks; the file is read as the grader reads it."""
     if not path.exists():
         raise _Unusable("there is no such file")
     if not path.is_file():
         raise _Unusable("is not a file; name the notebook itself")
     try:
-        notebook = nbformat.reads(path.read_bytes().decode("utf-8-sig"), as_version=4)
-        cells = notebook.cells
-    except Exception:
-        raise _Unusable("is not a notebook (it is no JSON, or has no cells); was it saved completely?") from None
+        content, remarks = repair.parse(path.read_bytes())
+        cells, left_out = repair.cells_of(content)
+    except repair.Unreadable as error:
+        raise _Unusable(f"{error}; was it saved completely?") from None
+    released = _released_points(content)
+    notebook = new_notebook(metadata={"coursekit": {"points": released}})
+    make = {"code": new_code_cell, "markdown": new_markdown_cell, "raw": new_raw_cell}
     used: set[str] = set()
     for place, cell in enumerate(cells):
-        id = cell.get("metadata", {}).get("nbgrader", {}).get("grade_id") or cell.get("id") or f"cell-{place}"
-        cell.id = id if id not in used else f"cell-{place}"
-        used.add(cell.id)
-    if not any(is_test(cell) for cell in cells):
+        settings = _settings(cell, released)
+        metadata = {"tags": sorted(cell.tags)} | ({"nbgrader": settings} if settings else {})
+        id = settings.get("grade_id") or cell.claimed_id or f"cell-{place}"
+        while id in used:
+            id += f"-{place}"
+        used.add(id)
+        notebook.cells.append(make[cell.cell_type](cell.text, id=id, metadata=from_dict(metadata)))
+    if not any(is_test(cell) for cell in notebook.cells):
         raise _Unusable("has no test cells; is it a notebook of this course, and were its cells kept?")
-    return notebook
+    return notebook, remarks + left_out
+
+
+def _released_points(content: Any) -> dict[str, float]:
+    """{grade id: points} of the questions with tests, as the release noted them."""
+    for name in ("metadata", "coursekit", "points"):
+        content = content.get(name) if isinstance(content, dict) else None
+    points = content if isinstance(content, dict) else {}
+    return {id: float(value) for id, value in points.items() if _is_points(value)}
+
+
+def _settings(cell: Any, released: dict[str, float]) -> dict[str, Any]:
+    """nbgrader's settings of a cell; none if they are not usable, which is as if they were deleted."""
+    id = score.one_line(cell.claimed_grade_id)
+    points = released.get(id, cell.settings.get("points"))
+    graded = bool(cell.settings.get("grade"))
+    if not id or (graded and not _is_points(points)):
+        return {}
+    settings = {name: bool(cell.settings.get(name)) for name in ("grade", "solution", "locked")}
+    checksum = cell.settings.get("checksum")
+    return {**settings, "grade_id": id, "checksum": checksum} | ({"points": points} if graded else {})
+
+
+def _is_points(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _run(notebook: NotebookNode, files: list[tuple[str, Path]]) -> Run:
@@ -95,9 +133,9 @@ def _as_released(cell: NotebookNode) -> bool:
 
 def _deleted(notebook: NotebookNode, present: set[str]) -> list[Grade]:
     """Questions whose test cell is gone; the release says which there were."""
-    released = notebook.metadata.get("coursekit", {}).get("points", {})
-    reason = "its test cell is not in this notebook; grading puts it back, and it counts"
-    return [Grade(id, 0.0, float(points), "error", reason) for id, points in released.items() if id not in present]
+    released = notebook.metadata.coursekit.points
+    reason = "its test cell is not in this notebook, or lost its settings; grading puts it back, and it counts"
+    return [Grade(id, 0.0, points, "error", reason) for id, points in released.items() if id not in present]
 
 
 def _table(grade: Grade, cell: NotebookNode) -> str:

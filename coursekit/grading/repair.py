@@ -105,10 +105,13 @@ class _Cell:
     claimed_id: str = ""
     claimed_grade_id: str = ""
     settings: dict = field(default_factory=dict)
-    skipping: bool = False
+    tags: frozenset[str] = frozenset()
     attachments: dict = field(default_factory=dict)
     original: Original | None = None
-    restored: bool = False
+
+    @property
+    def skipping(self) -> bool:
+        return bool(self.tags & SKIPPING_TAGS)
 
 
 def repair(template: Template, data: bytes) -> Repaired:
@@ -136,23 +139,33 @@ def untouched(template: Template) -> NotebookNode:
 
 def read(data: bytes) -> tuple[list[_Cell], list[str]]:
     """The cells of a notebook file of any version, and remarks. Raises Unreadable."""
+    content, remarks = parse(data)
+    cells, left_out = cells_of(content)
+    return cells, remarks + left_out
+
+
+def parse(data: bytes) -> tuple[Any, list[str]]:
+    """What a notebook file holds, whatever its encoding, and remarks. Raises Unreadable."""
     if len(data) > SIZE_LIMIT:
         raise Unreadable(f"the file has {len(data) / 1e6:.0f} MB, more than the {SIZE_LIMIT / 1e6:.0f} MB allowed")
     text, remarks = _decode(data)
     try:
-        content = json.loads(text)
+        return json.loads(text), remarks
     except RecursionError:
         raise Unreadable("the file is nested too deeply for a notebook") from None
     except ValueError as error:
         detail = f": {error.msg} in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise Unreadable(f"the file is not a notebook{detail}") from None
+
+
+def cells_of(content: Any) -> tuple[list[_Cell], list[str]]:
+    """The cells of a parsed file, and remarks. Raises Unreadable."""
     raw = _raw_cells(content)
     if len(raw) > CELL_LIMIT:
         raise Unreadable(f"the notebook has {len(raw)} cells, more than the {CELL_LIMIT} allowed")
     cells = [cell for entry in raw if (cell := _read_cell(entry)) is not None]
-    if len(cells) < len(raw):
-        remarks.append(f"{_count(len(raw) - len(cells), 'entry')} of the file that are no cells were left out.")
-    return cells, remarks
+    left_out = _count(len(raw) - len(cells), "entry")
+    return cells, [f"{left_out} of the file that are no cells were left out."] if len(cells) < len(raw) else []
 
 
 def _decode(data: bytes) -> tuple[str, list[str]]:
@@ -205,10 +218,10 @@ def _read_cell(entry: Any) -> _Cell | None:
     settings = metadata.get("nbgrader")
     settings = settings if isinstance(settings, dict) else {}
     tags = metadata.get("tags")
-    skipping = isinstance(tags, list) and any(isinstance(tag, str) and tag in SKIPPING_TAGS for tag in tags)
+    tags = frozenset(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else frozenset()
     return _Cell(
         kind, text, claimed_id=_text(entry.get("id")), claimed_grade_id=_text(settings.get("grade_id")),
-        settings=settings, skipping=skipping, attachments=_attachments(entry.get("attachments")),
+        settings=settings, tags=tags, attachments=_attachments(entry.get("attachments")),
     )  # fmt: skip
 
 
@@ -422,7 +435,7 @@ def _restore_missing(template: Template, cells: list[_Cell], repairs: list[str])
         while original.role == "test" and place < len(cells) and cells[place].original is None:
             place += 1
         text = original.text if original.role in LOCKED else original.released
-        cells.insert(place, _Cell(original.cell_type, text, original=original, restored=True))
+        cells.insert(place, _Cell(original.cell_type, text, original=original))
         what = "put back" if original.role in LOCKED else "put back as released: not attempted"
         repairs.append(f"{original.id}: was deleted; {what}.")
 

@@ -6,7 +6,7 @@ import sys
 
 import nbformat
 import pytest
-from grading_samples import as_bytes
+from grading_samples import as_bytes, cell
 
 from coursekit import cli
 
@@ -85,9 +85,42 @@ def test_files_beside_the_notebook_are_found(check, filled, tmp_path):
     assert check(filled(root="from mine import root"))[0] == 0
 
 
+def test_settings_that_are_damaged_are_as_good_as_deleted(check, filled):
+    notebook = filled()
+    for id, change in {
+        "add": {"nbgrader": None}, "why": {"tags": None}, "picture": {"tags": 3, "nbgrader": []},
+        "test-add": {"nbgrader": {"grade": True, "points": 2}},  # no grade_id
+        "test-double": {"nbgrader": {"grade": True, "grade_id": "test-double"}},  # the release knows its points
+        "test-root": {"nbgrader": {"grade": True, "grade_id": "test-root", "points": "x"}},
+    }.items():  # fmt: skip
+        cell(notebook, id).metadata.update(change)
+    del cell(notebook, "imports")["source"]
+    code, said, errors = check(notebook)
+    assert errors == ""
+    assert "test-add: its test cell is not in this notebook, or lost its settings" in said
+    assert "double: 1 of 1 points" in said
+    assert " of 6 points" in said
+    assert code == 1
+    for odd in ([], None, {"points": [1]}, {"points": {"test-add": "two"}}):
+        notebook.metadata.coursekit = odd
+        code, said, errors = check(notebook)
+        assert (code, said) == (2, ""), "no test is left whose points are known"
+        assert "has no test cells" in errors
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+def test_other_encodings_are_read_as_the_grader_reads_them(encoding, check, filled):
+    notebook = filled(why="Größe zählt nicht.")
+    content = as_bytes(notebook).decode().encode(encoding, "replace")
+    code, said, _ = check(content)
+    assert code == 0
+    assert "note: The file is written in " in said
+
+
 @pytest.mark.parametrize(
-    ("content", "word"), [(b"hello", "is not a notebook"), (b"{}", "is not a notebook"), (b"", "is not a notebook")]
-)
+    ("content", "word"), [(b"hello", "is not a notebook"), (b"{}", "not a notebook"), (b"", "is empty"),
+                          (b"\xff\xfe", "not a notebook"), (b"[" * 100_000, "nested too deeply")]
+)  # fmt: skip
 def test_not_a_notebook(check, content, word):
     code, said, errors = check(content)
     assert (code, said) == (2, "")
