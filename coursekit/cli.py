@@ -1,6 +1,7 @@
 """The command line. Every error the user can mend is one line on stderr and an exit code that is not 0."""
 
 import argparse
+import glob
 import os
 import subprocess
 import sys
@@ -78,7 +79,17 @@ def _lab(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     from coursekit.grading.check import check
 
-    return check(Path(args.notebook))
+    return check(_notebook(args))
+
+
+def _notebook(args: argparse.Namespace) -> Path:
+    """The file of this name or, if there is none, the release's notebook of this name."""
+    path = Path(args.notebook)
+    if not path.is_file() and path.name == args.notebook:
+        released = sorted(_course(args).release.glob(f"*/{glob.escape(path.name.removesuffix('.ipynb'))}.ipynb"))
+        if len(released) == 1:
+            return released[0]
+    return path
 
 
 def _build(args: argparse.Namespace) -> int:
@@ -105,7 +116,7 @@ def _feedback(args: argparse.Namespace) -> int:
 def _doctor(args: argparse.Namespace) -> int:
     from coursekit.doctor import doctor
 
-    return doctor()
+    return doctor(Path(args.course))
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -122,8 +133,8 @@ def _parser() -> argparse.ArgumentParser:
     course = argparse.ArgumentParser(add_help=False)
     course.add_argument("--course", default=".", metavar="DIR", help="folder of the course (default: here)")
 
-    def command(name: str, run, help: str, with_course: bool = True) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=help, description=help, parents=[course] if with_course else [])
+    def command(name: str, run, help: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help, description=help, parents=[course])
         sub.set_defaults(run=run)
         return sub
 
@@ -131,8 +142,8 @@ def _parser() -> argparse.ArgumentParser:
     lab.add_argument("jupyter", nargs="*", help="passed on to JupyterLab, after --")
 
     about = "run a notebook and show its points; exit code 0 only if every visible test passes"
-    check = command("check", _check, about, with_course=False)
-    check.add_argument("notebook", metavar="NOTEBOOK")
+    check = command("check", _check, about)
+    check.add_argument("notebook", metavar="NOTEBOOK", help="a file, or the name of a notebook of the course")
 
     build = command("build", _build, "make the release in notebooks/ from the sources in solutions/")
     build.add_argument("--check", action="store_true", help="write nothing; fail if the release is out of date")
@@ -152,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     feedback.add_argument("--student", metavar="ID", help="only this student")
 
     about = "show versions and devices, what is missing, and the command that mends it"
-    command("doctor", _doctor, about, with_course=False)
+    command("doctor", _doctor, about)
 
     demo = command("demo", _demo, "grade a small sample class, from the sources to the feedback pages")
     demo.add_argument("--into", metavar="DIR", help="folder for the sample class (default: demo/ in the course)")

@@ -29,11 +29,15 @@ class Missing(Exception):
     """Something is not there or does not work: (what was found, what mends it)."""
 
 
-def doctor() -> int:
-    """Prints the table. Returns the exit code: 0 if everything a student needs is there."""
+def doctor(course: Path | None = None) -> int:
+    """Prints the table, with a line for the folder `course` if given. Returns the exit code: 0 if everything a student
+    needs is there."""
     students = [_finding(name, check) for name, check in STUDENTS.items()] + _other_packages()
     _print("for students", students, bad="X")
-    _print("for instructors (optional)", [_finding(name, check) for name, check in INSTRUCTORS.items()], bad="-")
+    instructors = [_finding(name, check) for name, check in INSTRUCTORS.items()]
+    if course is not None:
+        instructors.append(_finding("course", lambda: _course(course)))
+    _print("for instructors (optional)", instructors, bad="-")
     _print("for developers (optional)", [_finding(name, check) for name, check in DEVELOPERS.items()], bad="-")
     missing = [finding for finding in students if finding.mend]
     if missing:
@@ -170,14 +174,24 @@ def _weights() -> str:
 # -- what instructors and developers need
 
 
+def _course(folder: Path) -> str:
+    from coursekit.grading.course import Course
+
+    course = Course(folder.resolve())
+    assignments = course.assignments()
+    if not assignments or not course.nbgrader_config.is_file():
+        raise Missing(f"{course.dir} is no course", "go to the folder of the course, or name it with --course DIR")
+    return f"{course.dir}, {len(assignments)} assignment{'s' * (len(assignments) != 1)}"
+
+
 def _alembic() -> str:
     """nbgrader runs the program `alembic` when it makes a gradebook."""
     found = shutil.which("alembic")
     if found:
         return found
-    here = Path(sys.executable).parent
-    if shutil.which("alembic", path=str(here)):
-        raise Missing("not on the PATH", f"activate the environment, or put {here} on the PATH")
+    beside = shutil.which("alembic", path=str(Path(sys.executable).parent))
+    if beside:
+        return f"{beside}, not on the PATH, where the course's settings put it"
     raise Missing("not found", 'python -m pip install "alembic"')
 
 
@@ -212,8 +226,12 @@ def _allow_namespaces() -> str:
 
 def _chromium() -> str:
     """For the tests that drive JupyterLab in a browser."""
+    if chosen := os.environ.get("CHROMIUM"):
+        if found := shutil.which(chosen):
+            return found
+        raise Missing(f"$CHROMIUM is {chosen}, which is no program", "unset CHROMIUM, or set it to the browser's path")
     for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
-        if found := os.environ.get("CHROMIUM") or shutil.which(name):
+        if found := shutil.which(name):
             return found
     raise Missing("not found", _system_package("chromium"))
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,7 @@ def failing(monkeypatch):
     """failing(error): the command `doctor` raises it."""
 
     def make(error):
-        def run():
+        def run(course):
             raise error
 
         import coursekit.doctor
@@ -110,6 +111,30 @@ def test_wrong_arguments(arguments, said, capsys):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_takes_the_course(command, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    assert "--course DIR" in capsys.readouterr().out
+
+
+def test_check_knows_the_notebooks_of_the_course(tmp_path, monkeypatch):
+    import coursekit.grading.check
+
+    asked = []
+    monkeypatch.setattr(coursekit.grading.check, "check", lambda path: asked.append(path) or 0)
+    monkeypatch.chdir(tmp_path)
+    released = tmp_path / "course" / "notebooks" / "attacks" / "attacks.ipynb"
+    released.parent.mkdir(parents=True)
+    released.write_text("{}")
+    for name in ("attacks", "attacks.ipynb", "attac[k]s", "other/attacks.ipynb"):
+        cli.main(["check", name, "--course", "course"])
+    assert asked == [released, released, Path("attac[k]s"), Path("other/attacks.ipynb")]
+    (tmp_path / "attacks.ipynb").write_text("{}")
+    cli.main(["check", "attacks.ipynb", "--course", "course"])
+    assert asked[-1] == Path("attacks.ipynb"), "a file that is there comes first"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as exit:
         cli.main([command, "--help"])
@@ -131,7 +156,9 @@ def test_help_is_light():
 @pytest.mark.skipif(os.name == "nt", reason="pipes close in another way")
 def test_a_reader_that_goes_away():
     """`coursekit doctor | head -1` ends quietly."""
-    command = f'{sys.executable} -c \'from coursekit import cli, doctor; doctor.doctor = lambda: print("x" * 200_000);'
+    command = (
+        f'{sys.executable} -c \'from coursekit import cli, doctor; doctor.doctor = lambda c: print("x" * 200_000);'
+    )
     run = subprocess.run(
         ["sh", "-c", f"{command} raise SystemExit(cli.main([\"doctor\"]))' | head -c 1"],
         capture_output=True, text=True, check=True,

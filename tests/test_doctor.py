@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -124,8 +125,24 @@ def test_programs_that_are_not_there(monkeypatch):
 
 def test_alembic_beside_python_but_not_on_the_path(monkeypatch):
     monkeypatch.setattr(module.shutil, "which", lambda name, path=None: f"{path}/{name}" if path else None)
-    with pytest.raises(Missing, match="not on the PATH"):
-        module._alembic()
+    assert "not on the PATH" in module._alembic(), "nothing to mend: nbgrader_config.py finds it"
+
+
+def test_the_chosen_browser_must_be_there(monkeypatch, tmp_path):
+    program = tmp_path / "browser"
+    monkeypatch.setenv("CHROMIUM", str(program))
+    with pytest.raises(Missing, match=r"\$CHROMIUM is .*browser, which is no program"):
+        module._chromium()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    assert module._chromium() == str(program)
+
+
+def test_whether_a_folder_is_a_course(healthy, capsys, tmp_path):
+    assert doctor(tmp_path) == 0
+    assert f"  -   course         {tmp_path} is no course" in capsys.readouterr().out
+    assert doctor(Path(__file__).parents[1]) == 0
+    assert "  ok  course         " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
