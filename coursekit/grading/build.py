@@ -61,13 +61,18 @@ def load_config(course: Course) -> Config:
         raise CourseError(f"{path}: {type(error).__name__}: {error}") from error
 
 
-def release_notebook(source: NotebookNode, config: Config) -> str:
-    """The text of the released notebook, made by `nbgrader generate_assignment`'s preprocessors in their order."""
+def release_notebook(source: NotebookNode, config: Config, recorded: bool = False) -> str:
+    """The text of the released notebook, made by `nbgrader generate_assignment`'s preprocessors in their order.
+
+    recorded: of the notebook as its gradebook keeps it instead: no solutions, but hidden tests and marking schemes.
+    """
     converter = GenerateAssignment(config=config)
     exporter = converter.exporter_class(parent=converter, config=converter.config)
     for preprocessor in converter.preprocessors:
         if preprocessor is not SaveCells:  # it writes to the gradebook and leaves the notebook as it is
             exporter.register_preprocessor(preprocessor)
+        elif recorded:
+            break
     return exporter.from_notebook_node(source)[0]
 
 

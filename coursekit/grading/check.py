@@ -40,11 +40,8 @@ def check(path: Path) -> int:
     for grade in tests:
         print(_table(grade, cells[grade.id]) + "\n")
     tests += (deleted := _deleted(notebook, {grade.id for grade in tests}))
-    for line in [
-        *remarks,
-        *score.failed_cells(executed, raised=True),
-        *(f"{grade.id}: {grade.reason}" for grade in deleted),
-    ]:
+    remarks += score.failed_cells(executed, raised=True)
+    for line in [*remarks, *(f"{grade.id}: {grade.reason}" for grade in deleted)]:
         print("\n".join(wrap("note: ", line, WIDTH)))
     print(_total(tests, answers))
     return 0 if all(grade.status == "passed" for grade in tests) else 1

@@ -7,20 +7,19 @@ students' code or imports torch.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode, from_dict
-from nbgrader.converters import GenerateAssignment
-from nbgrader.preprocessors import SaveCells
 from traitlets.config import Config
 
 from coursekit.grading import repair, report, submissions
@@ -149,23 +148,12 @@ def load(course: Course, assignment: str, config: Config) -> Assignment:
             raise CourseError(error.problems[0]) from error
         with contextlib.chdir(course.dir):
             release = nbformat.reads(release_notebook(source, config), as_version=4)
-            canonical[path.stem] = canonical_notebook(source, config)
+            canonical[path.stem] = nbformat.reads(release_notebook(source, config, recorded=True), as_version=4)
         templates[path.stem] = repair.Template.of(canonical[path.stem], release)
         schemes |= marking_schemes(source)
     folder = course.sources / assignment
     files = [(str(path.relative_to(folder)), path) for path in course.other_files(assignment)]
     return Assignment(assignment, templates, canonical, files, schemes)
-
-
-def canonical_notebook(source: NotebookNode, config: Config) -> NotebookNode:
-    """The notebook as `nbgrader generate_assignment` records it: no solutions, but hidden tests and marking schemes."""
-    converter = GenerateAssignment(config=config)
-    exporter = converter.exporter_class(parent=converter, config=converter.config)
-    for preprocessor in converter.preprocessors:
-        if preprocessor is SaveCells:
-            break
-        exporter.register_preprocessor(preprocessor)
-    return nbformat.reads(exporter.from_notebook_node(source)[0], as_version=4)
 
 
 # --- one submission ------------------------------------------------------------------------------------------------
@@ -290,11 +278,15 @@ def _record(course: Course, book: Book, assignment: Assignment, result: Graded) 
     try:
         with _Replacement(folder) as new:
             changed = {}
+            contents = {relative: path.read_bytes() for relative, path in result.submission.files}
+            digests = {relative: hashlib.sha256(content).hexdigest() for relative, content in contents.items()}
+            before = _written_before(folder, result.notebooks)
             for name, notebook in result.notebooks.items():
+                notebook.metadata.coursekit.files = digests
                 changed[name] = _changed_answers(folder / f"{name}.ipynb", notebook)
                 new.add(f"{name}.ipynb", nbformat.writes(notebook).encode() + b"\n")
-            for relative, path in result.submission.files:
-                new.add(relative, path.read_bytes())
+            for relative, content in contents.items():
+                new.add(relative, content)
             with book.transaction():
                 book.record_submission(assignment.name, result.student, result.submission.timestamp)
                 for name, notebook in result.notebooks.items():
@@ -307,6 +299,8 @@ def _record(course: Course, book: Book, assignment: Assignment, result: Graded) 
                     }
                     book.record_untried(assignment.name, result.student, name, untried)
             new.put_in_place()
+        for relative in before.keys() - digests.keys():
+            _remove_unchanged(folder, relative, before[relative])
     except CourseError:
         raise  # the gradebook itself: no use to go on
     except Exception as error:
@@ -314,6 +308,28 @@ def _record(course: Course, book: Book, assignment: Assignment, result: Graded) 
         result.error = f"could not be recorded: {where}{getattr(error, 'strerror', None) or error}"
         for name, template in assignment.templates.items():
             result.grades[name] = _all(template, None, "error", result.error)
+
+
+def _written_before(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """{relative path: digest} of the files that the last grading put beside the notebooks; they say so themselves."""
+    files: dict[str, str] = {}
+    for name in names:
+        with contextlib.suppress(Exception):  # there is none, or it is not readable any more
+            files |= nbformat.read(folder / f"{name}.ipynb", as_version=4).metadata.coursekit.files
+    return files
+
+
+def _remove_unchanged(folder: Path, relative: str, digest: str) -> None:
+    """Remove a file of ours that is not handed in any more, and the folders it leaves empty; nothing else, ever."""
+    path = folder / relative
+    if ".." in path.parts or not path.is_relative_to(folder) or not path.is_file():
+        return
+    if path.is_symlink() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        return
+    with contextlib.suppress(OSError):  # a folder that is not empty
+        path.unlink()
+        for parent in path.relative_to(folder).parents[:-1]:
+            (folder / parent).rmdir()
 
 
 def _changed_answers(before: Path, notebook: NotebookNode) -> set[str]:

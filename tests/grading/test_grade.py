@@ -434,6 +434,22 @@ def give_up_rights():
 
 
 @pytest.mark.slow
+def test_a_file_that_is_no_longer_handed_in_goes(course, filled, hand_in):
+    handed_in = hand_in(course, "one", filled()).parent
+    for name in ("old.csv", "data/old.csv", "kept.csv", "changed.csv"):
+        (handed_in / name).parent.mkdir(exist_ok=True)
+        (handed_in / name).write_text("as handed in")
+    grade_class(course, "tiny")
+    folder = course.autograded / "one" / "tiny"
+    (folder / "changed.csv").write_text("by the instructor")
+    (folder / "notes.txt").write_text("by the instructor")
+    for name in ("old.csv", "data/old.csv", "changed.csv"):
+        (handed_in / name).unlink()
+    grade_class(course, "tiny")
+    assert sorted(path.name for path in folder.rglob("*")) == ["changed.csv", "kept.csv", "notes.txt", "tiny.ipynb"]
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="root must give up what lets it write everywhere")
 def test_folders_that_a_notebook_locked_are_cleared_away_and_cost_nothing(course, filled, hand_in, tmp_path):
     notebook = filled()
