@@ -30,7 +30,7 @@ import nbformat
 from nbformat import NotebookNode, from_dict
 
 from coursekit.grading.limits import CELL_LIMIT, TIME_LIMIT
-from coursekit.grading.worker import OUTPUTS_LIMIT, RICH_LIMIT, TEXT_LIMIT
+from coursekit.grading.worker import OUTPUTS_LIMIT, RICH_LIMIT, TEXT_LIMIT, is_result
 
 START_LIMIT = 120.0  # seconds for a process to come up: the machine's time, not the student's
 NOT_REACHED = "not reached"  # how a reason begins when the time was used up before
@@ -221,12 +221,15 @@ class _Notebook:
             return
         cleaned = _clean_output(output)
         outputs = self.outputs[id]
-        if cleaned is None or len(outputs) >= OUTPUTS_LIMIT:
+        if cleaned is None:
             return
         size = len(json.dumps(cleaned))
-        if size > self.rich_left:
+        if not is_result(cleaned["output_type"], cleaned.get("data", {})):
+            if len(outputs) >= OUTPUTS_LIMIT or size > self.rich_left:
+                return
+            self.rich_left -= size
+        elif size > 2 * RICH_LIMIT or len(outputs) > 2 * OUTPUTS_LIMIT:
             return
-        self.rich_left -= size
         if (
             cleaned["output_type"] == "stream"
             and outputs

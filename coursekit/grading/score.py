@@ -14,8 +14,9 @@ from typing import Any
 from nbformat import NotebookNode
 
 from coursekit.grading.run import NOT_REACHED, Outcome, Run, is_test
+from coursekit.grading.worker import SCORE_MIME
 
-MIME = "application/vnd.coursekit.score+json"
+MIME = SCORE_MIME
 
 # From the check: passed, partial, wrong, crashed, not attempted. From the grader:
 #   timed out, died   the cell did not end, or took the process with it

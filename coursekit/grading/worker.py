@@ -29,6 +29,7 @@ from typing import Any
 TEXT_LIMIT = 64 * 1024  # characters of printed text kept per cell
 RICH_LIMIT = 8 * 1024 * 1024  # characters of pictures and tables kept per cell
 OUTPUTS_LIMIT = 200  # outputs kept per cell
+SCORE_MIME = "application/vnd.coursekit.score+json"  # how a check tells its result
 RAW_MARK = b"\0cell %d\0"  # written to descriptor 2 when a cell starts: what follows there is this cell's
 FILE_LIMIT = 2 * 1024**3  # bytes in the largest file a notebook may write
 
@@ -97,6 +98,9 @@ class Outputs:
     def rich(self, output_type: str, data: dict, metadata: dict | None = None, **fields: Any) -> None:
         """A displayed object or a result. One that is too large is replaced by a note."""
         self.flush()
+        if is_result(output_type, data):  # kept, however much was shown before
+            self._left["outputs"] += 1
+            self._left["rich"] = RICH_LIMIT
         if self._left["outputs"] <= 0:
             return
         self._left["outputs"] -= 1
@@ -115,6 +119,11 @@ class Outputs:
         traceback = [_clean(line[:4000]) for line in traceback]
         output = {"output_type": "error", "ename": name, "evalue": _clean(value[:4000]), "traceback": traceback}
         self._events.send("output", cell=self._cell, output=output)
+
+
+def is_result(output_type: str, data: dict) -> bool:
+    """Whether an output is what a grade is read from."""
+    return output_type == "execute_result" or SCORE_MIME in data
 
 
 class Stream:
