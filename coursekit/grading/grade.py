@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import nbformat
@@ -25,7 +25,7 @@ from traitlets.config import Config
 from coursekit.grading import repair, report, submissions
 from coursekit.grading.build import load_config, release_notebook
 from coursekit.grading.course import Course, CourseError
-from coursekit.grading.gradebook import Book
+from coursekit.grading.gradebook import Book, Entry
 from coursekit.grading.limits import CELL_LIMIT, TIME_LIMIT
 from coursekit.grading.run import Cancelled, run
 from coursekit.grading.score import Grade, failed_cells, grades
@@ -94,6 +94,9 @@ def grade(
 
     results = grade_class(course, assignment, jobs, student, time_limit, cell_limit, start)
     print(report.table(assignment, results))
+    if student is None:
+        for remark in submissions.missing(course, assignment):
+            print(remark)
     if json_file is not None:
         write_atomically(json_file, report.as_json(results).encode())
     return 1 if any(grade.status == "error" for result in results for grade in result.all_grades()) else 0
@@ -128,6 +131,7 @@ def grade_class(
         with contextlib.closing(_in_parallel(work, names, jobs)) as finished:
             for result in finished:
                 _record(course, book, expected, result)
+                _read_back(book, assignment, result)
                 results[result.student] = result
                 result.notebooks.clear()  # a large class would fill the memory
                 result.submission = None
@@ -330,6 +334,24 @@ def _remove_unchanged(folder: Path, relative: str, digest: str) -> None:
         path.unlink()
         for parent in path.relative_to(folder).parents[:-1]:
             (folder / parent).rmdir()
+
+
+def _read_back(book: Book, assignment: str, result: Graded) -> None:
+    """What a person graded before still counts: the table says what the gradebook says."""
+    if result.error:
+        return
+    for name, results in result.grades.items():
+        entries = book.entries(assignment, result.student, name)
+        result.grades[name] = [_as_recorded(grade, entries.get(grade.id)) for grade in results]
+
+
+def _as_recorded(grade: Grade, entry: Entry | None) -> Grade:
+    if entry is None or not entry.by_hand:
+        return grade
+    if entry.waiting:
+        return replace(grade, reason=f"{grade.reason}; not what a person graded before".lstrip("; "))
+    by_tests = "" if grade.score is None or grade.status == "not attempted" else f"; the tests gave {grade.score:g}"
+    return replace(grade, score=entry.score, status="graded", reason=f"by a person{by_tests}")
 
 
 def _changed_answers(before: Path, notebook: NotebookNode) -> set[str]:

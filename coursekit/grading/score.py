@@ -21,10 +21,12 @@ MIME = SCORE_MIME
 # From the check: passed, partial, wrong, crashed, not attempted. From the grader:
 #   timed out, died   the cell did not end, or took the process with it
 #   manual            free text that awaits a person
+#   graded            by a person
 #   unreadable        the file is no notebook
 #   error             the check or the machine failed; the score is None, never 0
 STATUSES = (
-    "passed", "partial", "wrong", "crashed", "not attempted", "timed out", "died", "manual", "unreadable", "error",
+    "passed", "partial", "wrong", "crashed", "not attempted", "timed out", "died", "manual", "graded", "unreadable",
+    "error",
 )  # fmt: skip
 
 TEXT_LIMIT = 500

@@ -54,6 +54,17 @@ def students(course: Course, assignment: str, student: str | None = None) -> lis
     return found
 
 
+def missing(course: Course, assignment: str) -> list[str]:
+    """One line for everybody who has a folder but no submission of this assignment."""
+    lines = []
+    for folder in sorted(path for path in course.submitted.iterdir() if path.is_dir() and path.name[0] != "."):
+        if not os.path.lexists(folder / assignment):
+            loose = ", ".join(sorted(path.name for path in folder.glob("*.ipynb"))[:3])
+            line = f"Nothing by {folder.name}: there is no folder {course.submitted.name}/{folder.name}/{assignment}/"
+            lines.append(line + f"; what about {loose} beside it?" * bool(loose))
+    return lines
+
+
 def read(course: Course, assignment: str, student: str, names: Iterable[str]) -> Submission:
     """Read a submission. Whatever is wrong with it becomes a problem of a notebook, or a remark; nothing is raised
     but OSError of the machine's own."""

@@ -507,3 +507,44 @@ def test_json_is_what_the_design_says(course, filled, hand_in):
     content = json.loads((course.dir / "r.json").read_text())
     assert content["one"]["test-add"] == {"score": 2.0, "max": 2.0, "status": "passed", "reason": ""}
     assert "not isolated" in done.stderr
+
+
+class TestTheTableOfAClass:
+    def test_what_a_person_graded_is_what_the_table_and_the_json_say(self, course, filled, hand_in, capsys):
+        hand_in(course, "one", filled(root="def root(x): return 3.0"))
+        grade_class(course, "tiny")
+        with Gradebook(f"sqlite:///{course.gradebook}", "robustness") as book:
+            for id, score in (("why", 1.5), ("test-root", 2.0)):
+                row = book.find_grade(id, "tiny", "tiny", "one")
+                row.manual_score, row.needs_manual_grade = score, False
+            book.db.commit()
+        file = course.dir / "results.json"
+        assert grade(course, "tiny", json_file=file) == 0
+        results = read_json(file)["one"]
+        assert (results["why"]["score"], results["why"]["status"]) == (1.5, "graded")
+        assert (results["test-root"]["score"], results["test-root"]["status"]) == (2.0, "graded")
+        assert "the tests gave 1" in results["test-root"]["reason"]
+        assert "await" not in capsys.readouterr().out
+        hand_in(course, "one", filled(root="def root(x): return 3.0", why="Another answer."))
+        grade(course, "tiny", json_file=file)
+        changed = read_json(file)["one"]["why"]
+        assert changed["status"] == "manual"
+        assert "not what a person graded before" in changed["reason"]
+
+    def test_a_submission_in_the_wrong_place_is_missed_aloud(self, course, filled, hand_in, capsys):
+        hand_in(course, "one", filled())
+        (course.submitted / "astray").mkdir()
+        (course.submitted / "astray" / "tiny.ipynb").write_bytes(as_bytes(filled()))
+        assert grade(course, "tiny") == 0
+        said = capsys.readouterr().out
+        assert "Nothing by astray: there is no folder submitted/astray/tiny/; what about tiny.ipynb beside it?" in said
+
+    def test_a_file_that_is_no_notebook_is_one_line_and_the_class_a_line_each(self, course, filled, hand_in, capsys):
+        hand_in(course, "one", filled())
+        hand_in(course, "two", filled())
+        (course.submitted / "two" / "tiny" / "tiny.ipynb").write_text("hello")
+        assert grade(course, "tiny") == 0
+        said = capsys.readouterr().out
+        assert said.count("unreadable") == 1
+        assert "all questions" in said
+        assert "  one       6 / 8  2 await a person\n  two       0 / 8\n" in said
