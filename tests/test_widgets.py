@@ -262,6 +262,7 @@ def test_extreme_places_and_radii_are_drawn(p, place, eps):
     assert explorer.png
 
 
+@pytest.mark.slow
 def test_every_verdict_on_the_moons_agrees_with_the_model():
     moons, model = data.load("moons", "test"), models.load("moons_mlp")
     explorer = widgets.ball_explorer()

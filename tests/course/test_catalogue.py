@@ -62,6 +62,7 @@ def test_own_solution_gets_full_points(name, assignment):
         assert report["points"] == report["max"], shown(report)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ASSIGNMENTS)
 def test_doing_nothing_earns_nothing(name, assignment):
     course: Assignment = assignment(name)

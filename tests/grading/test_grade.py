@@ -509,6 +509,7 @@ def test_json_is_what_the_design_says(course, filled, hand_in):
     assert "not isolated" in done.stderr
 
 
+@pytest.mark.slow
 class TestTheTableOfAClass:
     def test_what_a_person_graded_is_what_the_table_and_the_json_say(self, course, filled, hand_in, capsys):
         hand_in(course, "one", filled(root="def root(x): return 3.0"))
