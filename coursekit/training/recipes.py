@@ -1,88 +1,20 @@
-"""Standard and adversarial training, and the command that made the shipped weights.
-
-python -m coursekit.training mnist_cnn --training pgd --eps 0.1
-"""
+"""The recipes of the shipped weights, and the command that follows them."""
 
 import argparse
 import math
-from collections.abc import Callable
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
-from tqdm.auto import tqdm
 
 from coursekit import data, models
-from coursekit.attacks import fgsm, pgd
+from coursekit.attacks import pgd
 from coursekit.evaluation import RobustAccuracy, robust_accuracy
-from coursekit.losses import cross_entropy
 from coursekit.perturbations import LpBall
-
-Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
-
-
-def fit(
-    model: nn.Module, x: Tensor, y: Tensor, *, epochs: int = 10, batch_size: int = 100, lr: float = 2e-3,
-    attack: Attack | None = None, augment: Callable[[Tensor, Generator | None], Tensor] | None = None,
-    generator: Generator | None = None, progress: bool = True,
-) -> nn.Module:  # fmt: skip
-    """Trains the model in place on x (N, ...), y int64 (N,) with Adam and returns it in eval mode.
-
-    Minimises the mean cross-entropy; the learning rate falls linearly to 0. attack: (model, x, y) -> x_adv, applied
-    to every batch before its step; None trains on x itself. augment: (x, generator) -> x, before the attack.
-    generator: the source of the order of the examples and of augment, on the CPU.
-    Source: lecture, slide "Adversarial Training: Algorithm".
-    """
-    batches = -(-len(x) // batch_size)
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=epochs * batches)
-    for _ in tqdm(range(epochs), desc="training", unit="epoch", disable=not progress, leave=False):
-        order = torch.randperm(len(x), generator=generator).to(x.device)
-        for batch in order.split(batch_size):
-            x_b, y_b = x[batch], y[batch]
-            if augment is not None:
-                x_b = augment(x_b, generator)
-            training_step(model, optimizer, x_b, y_b, attack)
-            schedule.step()
-    return model.eval()
-
-
-def training_step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, attack: Attack | None = None
-) -> Tensor:
-    """One step of SGD on the loss at x, or at the attacked x: Danskin's theorem lets x~ count as fixed.
-
-    Returns the mean loss before the step, a detached scalar on the device of x.
-    """
-    if attack is not None:
-        x = attack(model, x, y)
-    model.train()
-    optimizer.zero_grad()
-    loss = cross_entropy(model(x), y).mean()
-    loss.backward()
-    optimizer.step()
-    return loss.detach()
-
-
-def adversarial_fit(
-    model: nn.Module, x: Tensor, y: Tensor, threat: LpBall, *, method: str = "pgd", steps: int = 7,
-    generator: Generator | None = None, **settings,
-) -> nn.Module:  # fmt: skip
-    """Adversarial training: `fit` on the worst point of P(x) that an attack finds, instead of on x.
-
-    method: "pgd" (`steps` steps from a random start, Madry et al. 2018, section 4) or "fgsm" (one step from x,
-    Goodfellow et al. 2015, section 6). settings: as for `fit`. Raises ValueError for another method.
-    Source: lecture, slide "Adversarial Training: Algorithm".
-    """
-    attacks: dict[str, Attack] = {
-        "pgd": partial(pgd, threat=threat, steps=steps, early_stop=False, generator=generator),
-        "fgsm": partial(fgsm, threat=threat),
-    }
-    if method not in attacks:
-        raise ValueError(f"method must be one of {', '.join(map(repr, attacks))}; got {method!r}")
-    return fit(model, x, y, attack=attacks[method], generator=generator, **settings)
+from coursekit.training.loop import fit
+from coursekit.training.methods import adversarial_fit
 
 
 def random_shift(x: Tensor, generator: Generator | None = None) -> Tensor:
@@ -160,7 +92,3 @@ def main(argv: list[str] | None = None) -> None:
     path = options.out or models.WEIGHTS / models.file_name(options.name, options.training, options.eps)
     save_file(model.state_dict(), path, metadata=recipe)
     print(f"{path}: {result}")
-
-
-if __name__ == "__main__":
-    main()
