@@ -2,6 +2,6 @@
 
 from coursekit.attacks.common import input_gradient
 from coursekit.attacks.fgsm import fgsm
-from coursekit.attacks.pgd import Iterate, pgd
+from coursekit.attacks.pgd import Iterate, cosine, pgd
 
-__all__ = ["Iterate", "fgsm", "input_gradient", "pgd"]
+__all__ = ["Iterate", "cosine", "fgsm", "input_gradient", "pgd"]

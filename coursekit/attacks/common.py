@@ -9,7 +9,7 @@ from torch import Tensor
 
 from coursekit.losses import check_labels, cross_entropy
 from coursekit.models.state import Classifier, differentiating
-from coursekit.perturbations import LpBall, per_image
+from coursekit.perturbations import PerturbationSet, per_image, widen
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -47,15 +47,26 @@ class Goal:
     loss: Loss
 
     def objective(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """What the attack maximises, (B,). Raises if the model's output or the labels are not what it takes."""
-        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(labels):
+        """What the attack maximises, (B,). Raises if the model's output or the labels are not what it takes.
+
+        A model may look at an image S times, in other views or with other random numbers: logits (B, S, K). Then the
+        objective is the mean of the S losses, which is not the loss of the mean logits.
+        Source: Athalye et al. 2018, "Synthesizing robust adversarial examples", eq. 2.
+        """
+        if not isinstance(logits, Tensor) or logits.ndim not in (2, 3) or len(logits) != len(labels):
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(f"model must return logits ({len(labels)}, K); got {got}")
+        if logits.ndim == 3:
+            looks = logits.shape[1]
+            return self.objective(logits.flatten(0, 1), labels.repeat_interleave(looks)).view(-1, looks).mean(1)
         check_labels("target" if self.targeted else "y", labels, batch=len(labels), classes=logits.shape[1])
         return -self.loss(logits, labels) if self.targeted else self.loss(logits, labels)
 
     def reached(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Which images are classified as the attack wants, bool (B,)."""
+        """Which images are classified as the attack wants, bool (B,); if the model looks S times, each time."""
+        if logits.ndim == 3:
+            looks = logits.shape[1]
+            return self.reached(logits.flatten(0, 1), labels.repeat_interleave(looks)).view(-1, looks).all(1)
         hit = logits.argmax(dim=1) == labels
         return hit if self.targeted else ~hit
 
@@ -67,8 +78,25 @@ def goal(y: Tensor, target: Tensor | int | None, loss: Loss) -> Goal:
     return Goal(target.clone() if isinstance(target, Tensor) else torch.full_like(y, target), True, loss)
 
 
-def check_inputs(x: Tensor, y: Tensor, threat: LpBall, target: Tensor | int | None) -> None:
+def at_coordinates(threat: PerturbationSet, z: Tensor, x: Tensor, gradient: Tensor) -> Tensor:
+    """From the gradient with respect to the image render(z, x) to that with respect to the coordinates z."""
+    if threat.search is threat:  # the coordinates are the pixels
+        return widen(gradient)
+    z = z.detach().requires_grad_()
+    return torch.autograd.grad(threat.render(z, x), z, gradient)[0]
+
+
+def check_inputs(x: Tensor, y: Tensor, threat: PerturbationSet, target: Tensor | int | None) -> None:
     """Raises a ValueError or TypeError that names the argument, what was got and what is allowed."""
+    check_batch(x, y, target)
+    if not hasattr(threat, "project"):
+        raise TypeError(f"threat must be a perturbation set such as LpBall(0.1, math.inf); got {type(threat).__name__}")
+    per_image(threat.search.default_step(1), x)  # raises if there is one eps per image of another batch
+    check_range(x, threat.bounds, "the threat's bounds")
+
+
+def check_batch(x: Tensor, y: Tensor, target: Tensor | int | None) -> None:
+    """Raises unless x, y and target are a batch of images, its labels, and a class or classes."""
     if not isinstance(x, Tensor) or not x.is_floating_point():
         got = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise TypeError(f"x must be a floating tensor (B, ...); got {got}")
@@ -79,12 +107,12 @@ def check_inputs(x: Tensor, y: Tensor, threat: LpBall, target: Tensor | int | No
         check_labels("target", target, batch=len(x))
     elif target is not None and (isinstance(target, bool) or not isinstance(target, int)):
         raise TypeError(f"target must be a class or an int64 tensor ({len(x)},); got {type(target).__name__}")
-    if not hasattr(threat, "project"):
-        raise TypeError(f"threat must be a perturbation set such as LpBall(0.1, math.inf); got {type(threat).__name__}")
-    per_image(threat.eps, x)  # raises if there is one eps per image of another batch
-    # Looking at values would make another device wait, so only the CPU gets this friendlier message.
+
+
+def check_range(x: Tensor, bounds: tuple[float, float], called: str = "bounds") -> None:
+    """Raises unless x lies in the image range. Looked at on the CPU only: another device would have to wait."""
     if x.device.type == "cpu" and x.numel():
         low, high = x.min().item(), x.max().item()
-        (lo, hi), slack = threat.bounds, torch.finfo(x.dtype).eps
+        (lo, hi), slack = bounds, torch.finfo(x.dtype).eps
         if math.isnan(low) or low < lo - slack * abs(lo) or high > hi + slack * abs(hi):
-            raise ValueError(f"x must lie in the threat's bounds, {lo:g} to {hi:g}; got {low:g} to {high:g}")
+            raise ValueError(f"x must lie in {called}, {lo:g} to {hi:g}; got {low:g} to {high:g}")

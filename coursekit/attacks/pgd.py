@@ -1,18 +1,21 @@
 """Projected gradient descent, the attack to begin with."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
-from coursekit.attacks.common import Goal, Loss, check_inputs, goal, loss_and_gradient
+from coursekit.attacks.common import Goal, Loss, at_coordinates, check_inputs, goal, loss_and_gradient
 from coursekit.losses import cross_entropy
 from coursekit.models.state import Classifier, differentiating, evaluating
-from coursekit.perturbations import LpBall, per_image, round_towards, widen
+from coursekit.perturbations import PerturbationSet, per_image, widen
+from coursekit.perturbations.common import Steps
 
+StepSize = float | Tensor
+Schedule = Callable[[int], StepSize]
 Images = slice | Tensor  # which of the batch: indices, or all of them
 ALL = slice(None)
 LOOK_EVERY = 4  # steps between two looks at which images are fooled; each look makes a GPU wait once
@@ -27,21 +30,24 @@ class Iterate(NamedTuple):
 
 
 def pgd(
-    model: Classifier, x: Tensor, y: Tensor, threat: LpBall, *, steps: int = 40,
-    step_size: float | Tensor | None = None, restarts: int = 1, random_start: bool = True,
+    model: Classifier, x: Tensor, y: Tensor, threat: PerturbationSet, *, steps: int = 40,
+    step_size: StepSize | Schedule | None = None, restarts: int = 1, random_start: bool = True,
     target: Tensor | int | None = None, loss: Loss = cross_entropy, early_stop: bool = True,
     generator: Generator | None = None, start: Tensor | None = None, trace: list[Iterate] | None = None,
 ) -> Tensor:  # fmt: skip
     """Projected gradient descent: x_{t+1} = Pi(x_t + eta_t * steepest(grad_x L(f(x_t), y))).
 
     x: (B, ...) floating, in threat.bounds; y: (B,) int64; one image with a 0-dimensional y also works.
-    step_size: eta, one number or one per image; None takes threat.default_step(steps). restarts: how often to start
-    anew from a random point of P(x); without random_start all would be the same, so there is one. target: classes
-    (B,) or one class for all, approached instead of fleeing y. loss: per example, maximised; minimised towards a
-    target. early_stop: an image is done once it is fooled and keeps its first fooling point; one that was
-    misclassified anyway comes back unchanged. generator: the only source of random numbers if given. start: like x,
-    the one point to start from (its projection), instead of at random or at x. trace: a list that gets an Iterate
-    for every step of every restart; an image that is done stays at its fooling point.
+    step_size: eta, one number or one per image, or a schedule t -> eta_t for t = 0 .. steps - 1, such as `cosine`;
+    None takes 2.5 eps / steps throughout. For a rotation, eta is a share of its largest angle and shift.
+    restarts: how often to start anew from a random point of P(x); without random_start all would be the same, so
+    there is one. target: classes (B,) or one class for all, approached instead of fleeing y. loss: per example,
+    maximised; minimised towards a target. A model that looks at an image S times returns logits (B, S, K): maximised
+    is the mean of the S losses, and fooled means each time. early_stop: an image is done once it is fooled and keeps
+    its first fooling point; one that was misclassified anyway comes back unchanged. generator: the only source of
+    random numbers if given. start: the one point to start from (its projection), instead of at random or at x, in
+    the coordinates of P(x): like x for a ball. trace: a list that gets an Iterate for every step of every restart;
+    an image that is done stays at its fooling point.
 
     Returns x_adv like x, detached, inside P(x): for each image the best point seen, x included, where fooling the
     model counts before loss. So no image has a lower loss than before, and restarts never lose anything. Only a
@@ -57,57 +63,75 @@ def pgd(
             start=None if start is None else start[None], trace=trace,
         )[0]  # fmt: skip
     check_inputs(x, y, threat, target)
-    _check_settings(steps, restarts, step_size)
+    _check_settings(steps, restarts)
     if not callable(loss):
         raise TypeError(f"loss must be a function (logits, y) -> one value per image; got {type(loss).__name__}")
     if generator is not None and not isinstance(generator, Generator):
         raise TypeError(f"generator must be a torch.Generator or None; got {type(generator).__name__}")
-    if start is not None and (not isinstance(start, Tensor) or start.shape != x.shape):
+    if start is not None and (not isinstance(start, Tensor) or start.shape != threat.origin(x).shape):
         got = tuple(start.shape) if isinstance(start, Tensor) else type(start).__name__
-        raise ValueError(f"start must be a tensor like x, {tuple(x.shape)}; got {got}")
+        raise ValueError(f"start must be a tensor like x, {tuple(threat.origin(x).shape)}; got {got}")
     if not len(x):
         return x.detach().clone()
     random_start = random_start and start is None
     with evaluating(model), differentiating():
-        clean = widen(x.detach().clone())
-        first = clean if start is None else threat.project(widen(start.detach()), clean)
-        eta = per_image(threat.default_step(steps) if step_size is None else step_size, clean, "step_size").view(-1)
-        search = _Search(model, x.detach().clone(), goal(y, target, loss), early_stop, trace)
+        clean = x.detach().clone()
+        origin = threat.origin(clean)
+        etas = _step_sizes(threat.search.default_step(steps) if step_size is None else step_size, steps, origin)
+        search = _Search(model, clean, threat, goal(y, target, loss), early_stop, trace)
         if random_start:
-            search.look(clean, ALL)
+            search.look(origin, ALL)
         search.start_competes = steps > 1 or random_start
         for _ in range(restarts if random_start else 1):
-            x_t = threat.sample(clean, generator=generator) if random_start else first.clone()
-            _search_from(x_t, clean, threat, eta, steps, search)
+            if random_start:
+                z = threat.search.sample(origin, generator=generator)
+            else:
+                z = origin.clone() if start is None else threat.search.projector(origin)(start.detach())
+            _search_from(z, origin, threat, etas, search)
     return search.x_adv
 
 
+def cosine(eta: StepSize, steps: int) -> Schedule:
+    """A schedule for pgd: eta_t = eta (1 + cos(pi t / steps)) / 2, long steps first, ever shorter ones to end with."""
+
+    def eta_t(t: int) -> StepSize:
+        return eta * ((1 + math.cos(math.pi * t / steps)) / 2)
+
+    return eta_t
+
+
 def ascend(
-    gradient: Callable[[Tensor], Tensor], x_t: Tensor, x: Tensor, threat: LpBall, eta: Tensor, steps: int
+    gradient: Callable[[Tensor], Tensor], x_t: Tensor, x: Tensor, threat: Steps, etas: Sequence[StepSize]
 ) -> Tensor:
-    """The slide's formula, `steps` times from x_t: x_{t+1} = Pi(x_t + eta * steepest(grad)); eta (B,)."""
-    for _ in range(steps):
-        x_t = threat.project(threat.step(x_t, gradient(x_t), eta), x)
+    """The slide's formula, from x_t: x_{t+1} = Pi(x_t + eta_t * steepest(grad))."""
+    project = threat.projector(x)
+    for eta in etas:
+        x_t = project(threat.step(x_t, gradient(x_t), eta))
     return x_t
 
 
-def _search_from(x_t: Tensor, x: Tensor, threat: LpBall, eta: Tensor, steps: int, search: "_Search") -> None:
+def _search_from(z: Tensor, origin: Tensor, threat: PerturbationSet, etas: list[StepSize], search: "_Search") -> None:
     """One restart: the formula in short runs, each on the images that are still to be fooled."""
-    for done in range(0, steps, LOOK_EVERY):
+    for done in range(0, len(etas), LOOK_EVERY):
         images = search.unfinished()
         if not isinstance(images, slice) and not len(images):
             return
-        gradient = partial(search.gradient, images=images)
-        run = min(LOOK_EVERY, steps - done)
-        x_t[images] = ascend(gradient, x_t[images], x[images], threat.select(images), eta[images], run)
-    search.look(x_t[images], images, traced=True)
+        run = [eta[images] if isinstance(eta, Tensor) and eta.ndim else eta for eta in etas[done : done + LOOK_EVERY]]
+        part = threat if isinstance(images, slice) else threat.select(images)
+        gradient = partial(search.gradient, images=images, threat=part)
+        z[images] = ascend(gradient, z[images], origin[images], part.search, run)
+    search.look(z[images], images, traced=True)
 
 
 class _Search:
     """What surrounds the loop: the best point of every image so far, which images are done, the trace."""
 
-    def __init__(self, model: Classifier, x: Tensor, aim: Goal, early_stop: bool, trace: list[Iterate] | None) -> None:
-        self.model, self.x, self.aim, self.early_stop, self.trace = model, x, aim, early_stop, trace
+    def __init__(
+        self, model: Classifier, x: Tensor, threat: PerturbationSet, aim: Goal, early_stop: bool,
+        trace: list[Iterate] | None,
+    ) -> None:  # fmt: skip
+        self.model, self.x, self.threat, self.aim = model, x, threat, aim
+        self.early_stop, self.trace = early_stop, trace
         self.x_adv = x.clone()
         self.loss = torch.full_like(aim.labels, -torch.inf, dtype=widen(x).dtype)
         self.fooled = torch.zeros_like(aim.labels, dtype=torch.bool)
@@ -116,21 +140,24 @@ class _Search:
 
     def unfinished(self) -> Images:
         """The images that are still worth a step. With early stopping the one place that waits for the device."""
-        return (~self.fooled).nonzero().squeeze(1) if self.early_stop else ALL
+        if not self.early_stop:
+            return ALL
+        return (~self.fooled).nonzero().squeeze(1)
 
-    def gradient(self, x_t: Tensor, images: Images) -> Tensor:
-        """The gradient of the objective at x_t; what comes with it for free is remembered."""
-        point = round_towards(x_t, self.x[images])
+    def gradient(self, z: Tensor, images: Images, threat: PerturbationSet) -> Tensor:
+        """The gradient of the objective at the coordinates z; what comes with it for free is remembered."""
+        x = self.x[images]
+        point = threat.render(z, x)
         logits, loss, gradient = loss_and_gradient(self.model, point, self.aim.labels[images], self.aim.objective)
         self._record(point, images, logits, loss)
         if self.start_competes:
             self._remember(point, images, logits, loss)
-        return widen(gradient)
+        return at_coordinates(threat, z, x, gradient)
 
-    def look(self, x_t: Tensor, images: Images, traced: bool = False) -> None:
-        """Let the points x_t compete; no gradient."""
-        point = round_towards(x_t, self.x[images])
+    def look(self, z: Tensor, images: Images, traced: bool = False) -> None:
+        """Let the points at z compete; no gradient."""
         with torch.no_grad():
+            point = self.threat.select(images).render(z, self.x[images])
             logits = self.model(point)
             loss = self.aim.objective(logits, self.aim.labels[images])
         self._record(point, images, logits, loss, keep=traced)
@@ -144,7 +171,10 @@ class _Search:
         fooled, before = self.aim.reached(logits, self.aim.labels[images]), self.fooled[images]
         better = fooled & ~before | (fooled == before) & (loss > self.loss[images])
         better = better & ~self._done(images)
-        self.x_adv[images] = _choose(better, point, self.x_adv[images])
+        if isinstance(images, slice):
+            torch.where(_broad(better, point), point, self.x_adv, out=self.x_adv)
+        else:
+            self.x_adv[images] = _choose(better, point, self.x_adv[images])
         self.loss[images] = _choose(better, loss.to(self.loss.dtype), self.loss[images])
         self.fooled[images] = fooled | before
 
@@ -168,18 +198,30 @@ class _Search:
 
 def _choose(images: Tensor, this: Tensor, that: Tensor) -> Tensor:
     """For each image, by a mask (B,), this or that, both (B, ...)."""
-    return torch.where(images.view(-1, *(1,) * (this.ndim - 1)), this, that)
+    return torch.where(_broad(images, this), this, that)
 
 
-def _check_settings(steps: int, restarts: int, step_size: float | Tensor | None) -> None:
+def _broad(images: Tensor, like: Tensor) -> Tensor:
+    """A mask (B,) in the shape that broadcasts against (B, ...)."""
+    return images.view(-1, *(1,) * (like.ndim - 1))
+
+
+def _step_sizes(step_size: StepSize | Schedule, steps: int, z: Tensor) -> list[StepSize]:
+    """eta_t for every step: a number, or one per image (B,) where z is. Raises if it cannot be one."""
+    etas = [step_size(t) if callable(step_size) else step_size for t in range(steps)]
+    for eta in etas:
+        if isinstance(eta, Tensor):
+            per_image(eta, z, "step_size")
+        elif isinstance(eta, bool) or not isinstance(eta, (int, float)):
+            raise TypeError(f"step_size must be a number or one per image (B,); got {type(eta).__name__}")
+        elif not 0 <= eta < math.inf:
+            raise ValueError(f"step_size must be finite and >= 0; got {eta}")
+    return [eta.to(z) if isinstance(eta, Tensor) else eta for eta in etas]
+
+
+def _check_settings(steps: int, restarts: int) -> None:
     for name, value in (("steps", steps), ("restarts", restarts)):
         if isinstance(value, bool) or not isinstance(value, int):
             raise TypeError(f"{name} must be an int; got {type(value).__name__}")
         if value < 1:
             raise ValueError(f"{name} must be at least 1; got {value}")
-    if step_size is None or isinstance(step_size, Tensor):
-        return
-    if isinstance(step_size, bool) or not isinstance(step_size, (int, float)):
-        raise TypeError(f"step_size must be a number or one per image (B,); got {type(step_size).__name__}")
-    if not 0 <= step_size < math.inf:
-        raise ValueError(f"step_size must be finite and >= 0; got {step_size}")

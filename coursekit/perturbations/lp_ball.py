@@ -1,17 +1,21 @@
-"""The lecture's perturbation set P(x): what an attacker may turn x into.
-
-Attacks search it, training hardens against it, certificates cover it; all of them take it as an argument
-and know nothing of norms.
-"""
+"""The L_p ball within the image range."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
+from coursekit.perturbations.common import check_pair, norm, per_image, round_towards, rows, widen
+from coursekit.perturbations.random import exponential, laplace, normal, uniform
+
 NORMS = (1, 2, math.inf)
+NORMAL = (1e-12, 1e12)  # gradients of such a norm can be squared in float32
 NEWTON_STEPS = 10
+
+Projector = Callable[[Tensor], Tensor]
+Shrink = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -40,30 +44,41 @@ class LpBall:
         if not (isinstance(self.bounds, tuple) and len(self.bounds) == 2 and self.bounds[0] < self.bounds[1]):
             raise ValueError(f"bounds must be (lo, hi) with lo < hi; got {self.bounds!r}")
 
+    @property
+    def search(self) -> "LpBall":
+        """An attack steps in pixels: the set itself."""
+        return self
+
+    def origin(self, x: Tensor) -> Tensor:
+        """The pixels of x, (B, ...), to start from; half precision as float32, where small steps are not lost."""
+        return widen(x)
+
+    def render(self, z: Tensor, x: Tensor) -> Tensor:
+        """The pixels z as an image like x, in its dtype, rounded towards it."""
+        return round_towards(z, x)
+
     def project(self, x_tilde: Tensor, x: Tensor) -> Tensor:
         """Pi(x~): the point of P(x) nearest to x~ in the Euclidean distance; a point inside is its own projection.
 
-        Exact for the ball and the range together, which clipping after projecting onto the ball is not.
-        x_tilde, x: (B, ...). Returns a tensor like x_tilde, in the dtype of x.
+        Exact for the ball and the range together, for each p; nothing alternates between the two, and nothing is
+        clipped afterwards, which would give another point. x_tilde, x: (B, ...). Returns a tensor like x_tilde, in
+        the dtype of x.
         """
-        _check_pair(x_tilde, x)
-        z, centre = widen(x_tilde), widen(x)
+        check_pair(x_tilde, x)
+        return self.projector(x)(x_tilde)
+
+    def projector(self, x: Tensor) -> Projector:
+        """x~ -> Pi(x~) around x (B, ...), for a loop: what depends on x alone is computed once."""
+        centre = widen(x)
         eps = per_image(self.eps, centre)
         if self.p == math.inf:
-            inside = torch.clamp(z, (centre - eps).clamp_min(self.bounds[0]), (centre + eps).clamp_max(self.bounds[1]))
-        else:
-            delta = z - centre
-            lo, hi = (centre.new_full((), bound) for bound in self.bounds)
-            room = (torch.where(delta > 0, hi, lo) - centre).abs()
-            shrink = _shrink_l2 if self.p == 2 else _shrink_l1
-            length = shrink(_rows(delta.abs()), _rows(room), _rows(eps)).view(delta.shape)
-            # An untouched coordinate is taken over as it is: x + (x~ - x) need not round to x~.
-            inside = torch.where(length == delta.abs(), z, centre + delta.sign() * length)
-            inside = inside.clamp(*self.bounds)
-        return round_towards(inside, x)
+            low, high = self._box(centre, eps)
+            return lambda x_tilde: round_towards(torch.clamp(widen(x_tilde), low, high), x)
+        nearest = _nearest_l2 if self.p == 2 else _nearest_l1
+        return lambda x_tilde: round_towards(nearest(widen(x_tilde), centre, eps, *self.bounds), x)
 
-    def sample(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """A random point of P(x) for every image (B, ...).
+    def sample(self, x: Tensor, *, generator: Generator | None = None, where: Tensor | None = None) -> Tensor:
+        """A random point of P(x) for every image (B, ...); where: a bool tensor like x, only these pixels move.
 
         p = inf: uniform in P(x). p = 1, 2: uniform in the ball, then clipped to the range, which keeps it in the
         ball because clipping moves towards x. Random numbers come from `generator` alone if there is one.
@@ -72,12 +87,15 @@ class LpBall:
         centre = widen(x)
         eps = per_image(self.eps, centre)
         if self.p == math.inf:
-            low, high = (centre - eps).clamp_min(self.bounds[0]), (centre + eps).clamp_max(self.bounds[1])
-            return self.project(low + (high - low) * _uniform(centre, generator), x)
-        noise = _laplace(centre, generator) if self.p == 1 else _normal(centre, generator) / math.sqrt(2)
-        radial = _exponential(eps, generator)
-        norm = (_rows(noise).abs().pow(self.p).sum(1).view(eps.shape) + radial).pow(1 / self.p)
-        inside = centre + eps * noise / norm
+            low, high = self._box(centre, eps)
+            point = low + (high - low) * uniform(centre, generator)
+            return self.project(point if where is None else torch.where(where, point, centre), x)
+        noise = laplace(centre, generator) if self.p == 1 else normal(centre, generator) / math.sqrt(2)
+        if where is not None:
+            noise = torch.where(where, noise, 0)
+        radial = exponential(eps, generator)
+        size = (rows(noise).abs().pow(self.p).sum(1).view(eps.shape) + radial).pow(1 / self.p)
+        inside = centre + eps * noise / size
         return round_towards(inside.clamp(*self.bounds), x)
 
     def contains(self, x_tilde: Tensor, x: Tensor) -> Tensor:
@@ -87,16 +105,16 @@ class LpBall:
         Allowed is what that rounding can add: half a unit in the last place (doubled, for the subtraction) of each
         changed coordinate, and a few in the norm. Points with NaN are outside.
         """
-        _check_pair(x_tilde, x)
+        check_pair(x_tilde, x)
         z, centre = widen(x_tilde), widen(x)
         ulp = torch.finfo(x_tilde.dtype).eps
         rounding = ulp * torch.maximum(z.abs(), centre.abs()) * (z != centre)
         eps = per_image(self.eps, centre).view(-1)
-        allowed = eps * (1 + 100 * torch.finfo(centre.dtype).eps) + _norm(rounding, self.p)
+        allowed = eps * (1 + 100 * torch.finfo(centre.dtype).eps) + norm(rounding, self.p)
         lo, hi = self.bounds
         # A bound may itself have been rounded: 0.1 has no exact binary form.
-        in_range = _rows((z >= lo - ulp * abs(lo)) & (z <= hi + ulp * abs(hi))).all(1)
-        return in_range & (_norm(z - centre, self.p) <= allowed)
+        in_range = rows((z >= lo - ulp * abs(lo)) & (z <= hi + ulp * abs(hi))).all(1)
+        return in_range & (norm(z - centre, self.p) <= allowed)
 
     def steepest(self, grad: Tensor) -> Tensor:
         """The d with ||d||_p <= 1 that maximises <grad, d>: the unit step of steepest ascent in this norm.
@@ -106,7 +124,7 @@ class LpBall:
         """
         if self.p == math.inf:
             return grad.sign()  # of NaN: 0
-        flat = _rows(widen(grad).nan_to_num(nan=0.0))
+        flat = rows(widen(grad).nan_to_num(nan=0.0))
         largest, where = flat.abs().max(dim=1, keepdim=True)
         if self.p == 1:
             step = torch.zeros_like(flat).scatter(1, where, flat.gather(1, where).sign())
@@ -125,15 +143,21 @@ class LpBall:
         <grad, d> over ||d||_1 <= eta within the range, and is steepest(grad) where there is no range.
         x_t, grad: (B, ...). Returns a tensor like x_t, not yet projected.
         """
+        if self.p == math.inf and not isinstance(eta, Tensor):
+            return torch.add(x_t, self.steepest(grad), alpha=eta)
         eta = per_image(eta, x_t, "step_size")
+        if self.p == 2 and x_t.device.type == "cpu":
+            length = norm(grad, 2).view(eta.shape)
+            if bool(((length > NORMAL[0]) & (length < NORMAL[1])).all()):  # no NaN, and no square vanishes or overflows
+                return torch.addcmul(x_t, grad, eta / length)
         if self.p != 1:
-            return x_t + eta * self.steepest(grad)
-        slope = _rows(grad).nan_to_num(nan=0.0)
-        room = _rows(torch.where(grad > 0, self.bounds[1] - x_t, x_t - self.bounds[0])).clamp_min(0)
+            return torch.addcmul(x_t, self.steepest(grad), eta)
+        slope = rows(grad).nan_to_num(nan=0.0)
+        room = rows(torch.where(grad > 0, self.bounds[1] - x_t, x_t - self.bounds[0])).clamp_min(0)
         order = slope.abs().argsort(dim=1, descending=True)
-        room_ahead = torch.minimum(room.gather(1, order), _rows(eta))
+        room_ahead = torch.minimum(room.gather(1, order), rows(eta))
         used = room_ahead.cumsum(1) - room_ahead
-        length = torch.minimum((_rows(eta) - used).clamp_min(0), room_ahead)
+        length = torch.minimum((rows(eta) - used).clamp_min(0), room_ahead)
         delta = torch.zeros_like(slope).scatter(1, order, length) * slope.sign()
         return x_t + delta.view(x_t.shape)
 
@@ -149,15 +173,54 @@ class LpBall:
         eps = self.eps[images] if isinstance(self.eps, Tensor) and self.eps.ndim else self.eps
         return LpBall(eps, self.p, self.bounds)
 
+    def _box(self, centre: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+        """For p = inf the ball and the range are one box: its lowest and its highest corner."""
+        return (centre - eps).clamp_min(self.bounds[0]), (centre + eps).clamp_max(self.bounds[1])
 
-def per_image(value: float | Tensor, x: Tensor, name: str = "eps") -> Tensor:
-    """A number, or one number per image (B,), in the shape, dtype and device that broadcast against x (B, ...)."""
-    shape = (len(x),) + (1,) * (x.ndim - 1)
-    if not isinstance(value, Tensor):
-        return torch.full(shape, value, dtype=x.dtype, device=x.device)
-    if value.ndim and value.shape != (len(x),):
-        raise ValueError(f"{name} must be one number or one per image, ({len(x)},); got shape {tuple(value.shape)}")
-    return value.to(x).expand(len(x)).view(shape)
+
+def _nearest_l2(z: Tensor, x: Tensor, eps: Tensor, lo: float, hi: float) -> Tensor:
+    """The point nearest to z with ||. - x||_2 <= eps and lo <= . <= hi; all (B, ...), eps (B, 1, ...)."""
+    if z.device.type == "cpu":
+        nearest = _one_newton_step(z, x, eps, lo, hi)
+        if nearest is not None:
+            return nearest
+    return _along(z, x, eps, lo, hi, _shrink_l2)
+
+
+def _nearest_l1(z: Tensor, x: Tensor, eps: Tensor, lo: float, hi: float) -> Tensor:
+    """The point nearest to z with ||. - x||_1 <= eps and lo <= . <= hi; all (B, ...), eps (B, 1, ...)."""
+    return _along(z, x, eps, lo, hi, _shrink_l1)
+
+
+def _along(z: Tensor, x: Tensor, eps: Tensor, lo: float, hi: float, shrink: Shrink) -> Tensor:
+    """x plus the shrunk difference: no coordinate of the nearest point lies on the other side of x, or further."""
+    delta = z - x
+    room = (torch.where(delta > 0, x.new_full((), hi), x.new_full((), lo)) - x).abs()
+    length = shrink(rows(delta.abs()), rows(room), rows(eps)).view(delta.shape)
+    # An untouched coordinate is taken over as it is: x + (z - x) need not round to z.
+    return torch.where(length == delta.abs(), z, x + delta.sign() * length).clamp(lo, hi)
+
+
+def _one_newton_step(z: Tensor, x: Tensor, eps: Tensor, lo: float, hi: float) -> Tensor | None:
+    """The first step of `_shrink_l2` in a few operations; None if it does not end at the nearest point.
+
+    The coordinates that the range cuts off at full length are mostly those that it cuts off in the end. Then the
+    squared norm is linear in s^2 and the step exact, which shows in a result on the surface. Only for the CPU, where
+    looking is free.
+    """
+    whole = z.clamp(lo, hi)
+    delta = whole - x
+    length = norm(delta, 2).view(eps.shape)
+    outside = length > eps
+    if not bool(outside.any()):
+        return whole if bool(length.isfinite().all()) else None
+    free = norm(torch.where(whole == z, delta, 0), 2).view(eps.shape).square()
+    cut = (length.square() - free).clamp_min(0)
+    s = torch.where(outside, ((eps.square() - cut) / free).sqrt(), 1)
+    nearest = torch.lerp(x, z, s).clamp_(lo, hi)
+    reached = norm(nearest - x, 2).view(eps.shape)
+    slack = 32 * torch.finfo(z.dtype).eps * eps
+    return nearest if bool((((reached - eps).abs() <= slack) | ~outside).all()) else None
 
 
 def _shrink_l2(length: Tensor, room: Tensor, eps: Tensor) -> Tensor:
@@ -207,50 +270,6 @@ def _shrink_l1(length: Tensor, room: Tensor, eps: Tensor) -> Tensor:
     return torch.where(full.sum(1, keepdim=True) <= eps, full, shrunk)
 
 
-def round_towards(z: Tensor, x: Tensor) -> Tensor:
-    """z in the dtype of x, rounded so that no coordinate gets further from x than it was."""
-    if z.dtype == x.dtype:
-        return z
-    rounded = z.to(x.dtype)
-    too_far = (rounded.to(z.dtype) - x).abs() > (z - x).abs()
-    return torch.where(too_far, torch.nextafter(rounded, x), rounded)
-
-
-def widen(x: Tensor) -> Tensor:
-    """Half precision as float32, everything else as it is: a step of eps / 40 would round to none in bfloat16."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-
-
-def _rows(x: Tensor) -> Tensor:
-    """(B, ...) as (B, n); unlike flatten also for an empty batch and for one number per image."""
-    return x.reshape(len(x), x.shape[1:].numel())
-
-
-def _norm(delta: Tensor, p: float) -> Tensor:
-    """||delta||_p of each image, (B,)."""
-    return torch.linalg.vector_norm(_rows(delta), ord=p, dim=1)
-
-
-def _uniform(like: Tensor, generator: Generator | None) -> Tensor:
-    # Drawn where the generator lives: a seeded CPU generator gives the same start on every device.
-    device = like.device if generator is None else generator.device
-    return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=device).to(like.device)
-
-
-def _exponential(like: Tensor, generator: Generator | None) -> Tensor:
-    return -torch.log1p(-_uniform(like, generator))
-
-
-def _laplace(like: Tensor, generator: Generator | None) -> Tensor:
-    sign = (_uniform(like, generator) - 0.5).sign()
-    return sign * _exponential(like, generator)
-
-
-def _normal(like: Tensor, generator: Generator | None) -> Tensor:
-    device = like.device if generator is None else generator.device
-    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=device).to(like.device)
-
-
 def _check_eps(eps: float | Tensor) -> None:
     if isinstance(eps, Tensor):
         if not eps.is_floating_point() or eps.ndim > 1:
@@ -264,13 +283,3 @@ def _check_eps(eps: float | Tensor) -> None:
         raise TypeError(f"eps must be a number or a floating tensor (B,); got {type(eps).__name__}")
     elif not 0 <= eps < math.inf:
         raise ValueError(f"eps must be finite and >= 0; got {eps}")
-
-
-def _check_pair(x_tilde: Tensor, x: Tensor) -> None:
-    for name, value in (("x_tilde", x_tilde), ("x", x)):
-        if not isinstance(value, Tensor):
-            raise TypeError(f"{name} must be a tensor; got {type(value).__name__}")
-        if not value.is_floating_point():
-            raise TypeError(f"{name} must be a floating tensor; got {value.dtype}")
-    if x_tilde.shape != x.shape:
-        raise ValueError(f"x_tilde must have the shape of x, {tuple(x.shape)}; got {tuple(x_tilde.shape)}")
