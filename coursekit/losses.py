@@ -7,9 +7,14 @@ Each takes logits (B, K), K >= 2, and labels y int64 (B,), and returns (B,) in t
 precision as float32. Raises ValueError or TypeError for other shapes, dtypes or labels.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Attack = Callable[[Callable[[Tensor], Tensor], Tensor, Tensor], Tensor]
 
 
 def zero_one(logits: Tensor, y: Tensor) -> Tensor:
@@ -53,6 +58,25 @@ def cw_margin_targeted(logits: Tensor, target: Tensor) -> Tensor:
     Source: Carlini and Wagner 2017, section V, f_6, on log-probabilities as in the lecture.
     """
     return (-_lead(_checked(logits, target, "target"), target)).clamp_min(0)
+
+
+def robust_loss(
+    model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, attack: Attack, loss: Loss = cross_entropy
+) -> Tensor:
+    """l(f(x~), y) at the worst point x~ of P(x) that the attack finds: (B,), from below as near to the robust loss
+    sup_{x~ in P(x)} l(f(x~), y) as the attack is strong.
+
+    x: (B, ...), y: (B,) int64. attack: (model, x, y) -> x~ like x, for instance a `functools.partial` of `pgd`. The
+    result can be differentiated with respect to the model's parameters: x~ counts as fixed, which Danskin's theorem
+    allows. The model is used in the mode it is in. Raises TypeError or ValueError if the attack returns no such x~.
+    Source: lecture, slides "Robust Training" and "Adversarial Training: Danskin's Theorem".
+    """
+    x_tilde = attack(model, x, y)
+    if not isinstance(x_tilde, Tensor):
+        raise TypeError(f"attack must return a tensor like x; got {type(x_tilde).__name__}")
+    if x_tilde.shape != x.shape:
+        raise ValueError(f"attack must return a tensor like x, {tuple(x.shape)}; got {tuple(x_tilde.shape)}")
+    return loss(model(x_tilde.detach()), y)
 
 
 def _lead(logits: Tensor, y: Tensor) -> Tensor:

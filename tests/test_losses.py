@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coursekit.losses import cross_entropy, cw_margin, cw_margin_targeted, margin, zero_one
+from coursekit.losses import cross_entropy, cw_margin, cw_margin_targeted, margin, robust_loss, zero_one
 
 LOSSES = [zero_one, cross_entropy, margin, cw_margin, cw_margin_targeted]
 each = pytest.mark.parametrize("loss", LOSSES)
@@ -116,3 +116,49 @@ def test_what_is_no_loss_is_refused(loss, logits, y, error, says):
 
 def test_an_even_decision_costs_log_k():
     assert cross_entropy(torch.zeros(1, 7), torch.tensor([3])).item() == pytest.approx(math.log(7))
+
+
+# -- the robust loss
+
+
+def linear(weight):
+    """f(x) = [0, <w, x>]: its robust loss is known."""
+    return lambda x: torch.stack([0 * x.sum(1), x @ weight], dim=1)
+
+
+@given(seed=seeds)
+@settings(max_examples=25, deadline=None)
+def test_the_robust_loss_of_a_linear_model_is_the_closed_form(seed):
+    """sup over the L-inf ball: the logit moves by eps ||w||_1 against the label."""
+    generator = torch.Generator().manual_seed(seed)
+    weight, x = (torch.randn(size, generator=generator, dtype=torch.float64) for size in ((7,), (5, 7)))
+    y = torch.randint(0, 2, (5,), generator=generator)
+
+    def worst(model, x, y):
+        return x + 0.1 * torch.where(y == 1, -1, 1)[:, None] * weight.sign()
+
+    moved = x @ weight + torch.where(y == 1, -1, 1) * 0.1 * weight.abs().sum()
+    expected = cross_entropy(torch.stack([0 * moved, moved], dim=1), y)
+    torch.testing.assert_close(robust_loss(linear(weight), x, y, worst), expected)
+
+
+def test_the_robust_loss_is_differentiated_with_the_worst_point_fixed():
+    weight = torch.tensor([1.0, -2.0, 0.5], requires_grad=True)
+    x, y = torch.tensor([[0.2, 0.4, 0.6]]), torch.tensor([1])
+
+    def attack(model, x, y):
+        return x - 0.1 * weight.sign() * weight  # depends on the weights: no part of Danskin's gradient
+
+    value = robust_loss(linear(weight), x, y, attack)
+    fixed = attack(None, x, y).detach()
+    (found,) = torch.autograd.grad(value.sum(), weight)
+    (expected,) = torch.autograd.grad(cross_entropy(linear(weight)(fixed), y).sum(), weight)
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_robust_loss_names_an_attack_that_returns_no_image():
+    x, y = torch.rand(2, 3), torch.tensor([0, 1])
+    with pytest.raises(TypeError, match="attack must return a tensor like x; got NoneType"):
+        robust_loss(linear(torch.ones(3)), x, y, lambda *_: None)
+    with pytest.raises(ValueError, match=r"attack must return a tensor like x, \(2, 3\); got \(3,\)"):
+        robust_loss(linear(torch.ones(3)), x, y, lambda model, x, y: x[0])

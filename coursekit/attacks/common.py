@@ -1,17 +1,14 @@
 """What every attack needs around its formula: checked arguments, a goal, the gradient with respect to the input."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from coursekit.losses import check_labels, cross_entropy
+from coursekit.losses import Loss, check_labels, cross_entropy
 from coursekit.models.state import Classifier, differentiating
 from coursekit.perturbations import PerturbationSet, per_image, widen
-
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def input_gradient(model: Classifier, x: Tensor, y: Tensor, loss: Loss = cross_entropy) -> Tensor:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from coursekit.attacks.common import Goal, Loss, at_coordinates, check_inputs, goal, loss_and_gradient
-from coursekit.losses import cross_entropy
+from coursekit.attacks.common import Goal, at_coordinates, check_inputs, goal, loss_and_gradient
+from coursekit.losses import Loss, cross_entropy
 from coursekit.models.state import Classifier, differentiating, evaluating
 from coursekit.perturbations import PerturbationSet, per_image, widen
 from coursekit.perturbations.common import Steps

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from coursekit import data, models
-from coursekit.attacks import fgsm, input_gradient, pgd
+from coursekit.attacks import cosine, fgsm, input_gradient, pgd
 from coursekit.losses import cross_entropy, margin
 from coursekit.perturbations import LpBall
 
@@ -315,6 +315,81 @@ def test_a_loss_of_ones_own_and_steps_of_ones_own_per_image(cnn, digits):
     )  # fmt: skip
     assert torch.equal(x_adv[0], x[0])
     assert (loss_at(cnn, x_adv, y) > loss_at(cnn, x, y)).float().mean() > 0.9
+
+
+def test_a_schedule_gives_every_step_its_own_length(cnn, digits):
+    x, y = digits[0][:5], digits[1][:5]
+    lengths = [0.03, 0.02, 0.01, 0.02, 0.01]
+    settings = {"steps": 5, "random_start": False, "early_stop": False}
+    trace = []
+    pgd(cnn, x, y, LpBall(0.5, math.inf), step_size=lambda t: lengths[t], trace=trace, **settings)
+    for (before, after), length in zip(pairwise(trace), lengths, strict=True):
+        assert (after.x - before.x).abs().max() == pytest.approx(length, abs=1e-6)
+    constant = pgd(cnn, x, y, LINF, step_size=0.02, **settings)
+    assert torch.equal(constant, pgd(cnn, x, y, LINF, step_size=lambda t: 0.02, **settings))
+    own = torch.linspace(0.0, 0.04, 5)
+    per_image = pgd(cnn, x, y, LINF, step_size=lambda t: own, **settings)
+    assert torch.equal(per_image, pgd(cnn, x, y, LINF, step_size=own, **settings))
+
+
+def test_cosine_steps_shrink_from_eta_to_nearly_nothing():
+    lengths = [cosine(0.4, 50)(t) for t in range(50)]
+    assert lengths[0] == 0.4
+    assert all(after < before for before, after in pairwise(lengths))
+    assert 0 < lengths[-1] < 0.001
+    torch.testing.assert_close(cosine(torch.tensor([0.1, 0.2]), 10)(5), torch.tensor([0.05, 0.1]))
+
+
+@pytest.mark.parametrize(
+    ("step_size", "error"), [(lambda t: -0.1, ValueError), (lambda t: "big", TypeError), (lambda t: None, TypeError)]
+)
+def test_a_schedule_must_give_lengths(cnn, digits, step_size, error):
+    with pytest.raises(error, match="step_size must be"):
+        pgd(cnn, *digits, LINF, step_size=step_size)
+
+
+# -- a model that looks several times
+
+
+def test_looking_twice_in_the_same_way_changes_nothing(cnn, digits):
+    x, y = digits
+
+    def twice(x):
+        return torch.stack([cnn(x), cnn(x)], dim=1)
+
+    for how in ({}, {"early_stop": False}, {"target": 3}):
+        once = pgd(cnn, x, y, LINF, steps=6, generator=seeded(), **how)
+        torch.testing.assert_close(pgd(twice, x, y, LINF, steps=6, generator=seeded(), **how), once)
+
+
+def test_the_losses_are_averaged_not_the_logits():
+    """One look saturates: averaged logits follow its size, averaged losses the look that can still gain."""
+    weights = torch.tensor([[100.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+
+    def looks(x):
+        scores = x @ weights.T  # (B, S): how much each look is for class 1
+        return torch.stack([torch.zeros_like(scores), scores], dim=2)
+
+    x, y = torch.full((1, 2), 0.5, dtype=torch.float64), torch.tensor([1])
+    trace = []
+    pgd(looks, x, y, LpBall(0.1, 2), steps=1, random_start=False, early_stop=False, trace=trace)
+    expected = sum(cross_entropy(looks(x)[:, s], y) for s in range(2)) / 2
+    torch.testing.assert_close(trace[0].loss, expected)
+    moved = (trace[1].x - x).abs()[0]
+    assert moved[1] > 100 * moved[0]
+
+
+def test_fooled_means_at_every_look():
+    def looks(x):
+        return torch.stack([torch.cat([x, 0.45 + 0 * x], dim=1), torch.cat([x, 0.2 + 0 * x], dim=1)], dim=1)
+
+    x, y = torch.tensor([[0.5]]), torch.tensor([0])
+    for eps, fooled_twice in ((0.2, False), (0.4, True)):
+        trace = []
+        x_adv = pgd(looks, x, y, LpBall(eps, math.inf), steps=8, random_start=False, trace=trace)
+        # The first look is lost at once; only the second stops the search.
+        assert (x_adv.item() < 0.2) == fooled_twice
+        assert x_adv.item() < 0.45
 
 
 def test_a_start_is_where_the_first_step_begins_in_the_ball_around_x(cnn, digits):
