@@ -11,7 +11,7 @@ from types import ModuleType
 __version__ = version("coursekit")
 
 _PARTS = {
-    "attacks", "checks", "data", "evaluation", "grading", "losses", "models", "perturbations", "plots", "training",
+    "attacks", "certify", "checks", "data", "evaluation", "grading", "losses", "models", "perturbations", "plots", "training",
     "widgets",
 }  # fmt: skip
 
