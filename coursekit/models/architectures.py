@@ -49,6 +49,62 @@ def mnist_linear() -> nn.Module:
     return nn.Sequential(Normalize(MNIST_MEAN, MNIST_STD), nn.Flatten(), nn.Linear(28 * 28, 10))
 
 
+def mnist_mlp() -> nn.Module:
+    """Two hidden layers of 32, small enough to verify exactly: (B, 1, 28, 28) -> logits (B, 10)."""
+    return nn.Sequential(
+        Normalize(MNIST_MEAN, MNIST_STD),
+        nn.Flatten(),
+        nn.Linear(28 * 28, 32), nn.ReLU(),
+        nn.Linear(32, 32), nn.ReLU(),
+        nn.Linear(32, 10),
+    )  # fmt: skip
+
+
+def faces_cnn() -> nn.Module:
+    """A face detector: two strided convolutions (8, 16), two linear layers: (B, 1, 25, 25) -> logits (B, 2)."""
+    return nn.Sequential(
+        Normalize([0.37], [0.23]),
+        nn.Conv2d(1, 8, kernel_size=4, stride=2, padding=1), nn.ReLU(),
+        nn.Conv2d(8, 16, kernel_size=4, stride=2, padding=1), nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(16 * 6 * 6, 32), nn.ReLU(),
+        nn.Linear(32, 2),
+    )  # fmt: skip
+
+
+def signs_cnn() -> nn.Module:
+    """Three convolutions (16, 32, 64), the last two strided, two linear: (B, 3, 32, 32) -> logits (B, 12)."""
+    return nn.Sequential(
+        Normalize([0.41, 0.41, 0.41], [0.2, 0.2, 0.2]),
+        nn.Conv2d(3, 16, kernel_size=3, padding=1), nn.ReLU(),
+        nn.Conv2d(16, 32, kernel_size=4, stride=2, padding=1), nn.ReLU(),
+        nn.Conv2d(32, 64, kernel_size=4, stride=2, padding=1), nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(64 * 8 * 8, 100), nn.ReLU(),
+        nn.Linear(100, 12),
+    )  # fmt: skip
+
+
+class EfficientNetLite0(nn.Module):
+    """EfficientNet-Lite0, (B, 3, 224, 224) -> logits (B, 1000), as the package efficientnet-lite-pytorch builds it.
+
+    Source: Tan and Le 2019; the "lite" variant has ReLU6 and no squeeze-and-excitation.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        from efficientnet_lite_pytorch import EfficientNet
+
+        self.normalize = Normalize([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])  # to [-1, 1]
+        self.network = EfficientNet.from_name("efficientnet-lite0")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of images in [0, 1]."""
+        # The package's own forward cannot take an empty batch.
+        features = self.network.extract_features(self.normalize(x)).mean((2, 3))
+        return self.network._fc(self.network._dropout(features))
+
+
 def moons_mlp() -> nn.Module:
     """Two hidden layers of 32 for points in the plane, fast enough to redraw live: (B, 2) -> logits (B, 2)."""
     return nn.Sequential(
@@ -61,6 +117,10 @@ def moons_mlp() -> nn.Module:
 
 ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
     "mnist_cnn": mnist_cnn,
+    "mnist_mlp": mnist_mlp,
     "mnist_linear": mnist_linear,
     "moons_mlp": moons_mlp,
+    "signs_cnn": signs_cnn,
+    "faces_cnn": faces_cnn,
+    "imagenet": EfficientNetLite0,
 }
