@@ -3,44 +3,45 @@
 import argparse
 import math
 from functools import partial
+from os import PathLike
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import save_file
-from torch import Generator, Tensor, nn
+from torch import Generator, nn
 
 from coursekit import data, models
 from coursekit.attacks import pgd
 from coursekit.evaluation import RobustAccuracy, robust_accuracy
 from coursekit.perturbations import LpBall
+from coursekit.training.augment import random_affine, random_shift
 from coursekit.training.loop import fit
-from coursekit.training.methods import adversarial_fit
+from coursekit.training.methods import METHODS, adversarial_fit
+from coursekit.training.progress import Epoch
+from coursekit.training.schedules import one_cycle, ramp
 
-
-def random_shift(x: Tensor, generator: Generator | None = None) -> Tensor:
-    """Each image (B, C, H, W) moved by up to two pixels each way; what comes in from outside is 0."""
-    padded = F.pad(x, (2, 2, 2, 2))
-    moves = torch.randint(0, 5, (len(x), 2), generator=generator).to(x.device)
-    rows = moves[:, :1] + torch.arange(x.shape[2], device=x.device)
-    columns = moves[:, 1:] + torch.arange(x.shape[3], device=x.device)
-    images = torch.arange(len(x), device=x.device)[:, None, None]
-    return padded[images, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-
-
-# Per architecture: the data set, how to train on it, and the L-inf radius its robust accuracy is recorded at.
+# Per architecture: the data set, how to train on it, and the L-inf radius its robust accuracy is recorded at. What
+# adversarial training does otherwise stands under "adversarial", and under the name of a method if only that does.
 RECIPES: dict[str, dict] = {
-    "mnist_cnn": {"data": "mnist", "eps": 0.1, "epochs": 20, "fit": {"augment": random_shift}},
+    "mnist_cnn": {
+        "data": "mnist", "eps": 0.1, "epochs": 20, "fit": {"augment": random_shift},
+        "adversarial": {
+            "epochs": 50, "steps": 5, "augment": random_affine, "lr": 3e-3, "lr_schedule": one_cycle(),
+            "eps_schedule": ramp(0.4), "average": 0.998,
+        },
+    },
     "mnist_linear": {"data": "mnist", "eps": 0.1, "epochs": 20, "fit": {}},
     "moons_mlp": {"data": "moons", "eps": 0.05, "epochs": 100, "fit": {}},
-}
-HEAD_START = 3  # epochs on x itself: from random weights, adversarial training often ends in a constant classifier
+}  # fmt: skip
 
 
-def train(name: str, training: str = "standard", eps: float | None = None, *, progress: bool = True) -> nn.Module:
+def train(
+    name: str, training: str = "standard", eps: float | None = None, *, progress: bool = True,
+    checkpoint: str | PathLike | None = None, history: list[Epoch] | None = None,
+) -> nn.Module:  # fmt: skip
     """The classifier that `coursekit.models.load(name, training, eps)` ships, made anew: same seed, same weights.
 
     training: "standard", or a method of `adversarial_fit` with the L-inf radius eps. On one thread, since the order
-    in which threads add is not fixed. The global random state is left alone.
+    in which threads add is not fixed. The global random state is left alone. checkpoint, history: as for `fit`.
     """
     recipe = RECIPES[name]
     dataset = data.load(recipe["data"], "train")
@@ -50,14 +51,14 @@ def train(name: str, training: str = "standard", eps: float | None = None, *, pr
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = models.build(name)
-        settings = {**recipe["fit"], "generator": Generator().manual_seed(0), "progress": progress}
+        settings = {"epochs": recipe["epochs"], "generator": Generator().manual_seed(0), "progress": progress}
+        settings |= {"checkpoint": checkpoint, "history": history}
+        settings |= recipe["fit"]
         if training == "standard":
-            return fit(model, dataset.x, dataset.y, epochs=recipe["epochs"], **settings)
+            return fit(model, dataset.x, dataset.y, **settings)
         threat = LpBall(recipe["eps"] if eps is None else eps, math.inf)
-        fit(model, dataset.x, dataset.y, epochs=HEAD_START, **settings)
-        return adversarial_fit(
-            model, dataset.x, dataset.y, threat, method=training, epochs=recipe["epochs"] - HEAD_START, **settings
-        )
+        settings |= {"eps_schedule": ramp(0.3)} | recipe.get("adversarial", {}) | recipe.get(training, {})
+        return adversarial_fit(model, dataset.x, dataset.y, threat, method=training, **settings)
     finally:
         torch.set_num_threads(threads)
 
@@ -74,13 +75,14 @@ def main(argv: list[str] | None = None) -> None:
     """Trains a classifier of the course and writes its weights with their recipe."""
     parser = argparse.ArgumentParser(prog="python -m coursekit.training", description=main.__doc__)
     parser.add_argument("name", choices=RECIPES)
-    parser.add_argument("--training", choices=("standard", "pgd", "fgsm"), default="standard")
+    parser.add_argument("--training", choices=("standard", *METHODS), default="standard")
     parser.add_argument("--eps", type=float, help="L-inf radius to train for (not for standard training)")
+    parser.add_argument("--checkpoint", help="file to go on from after an interruption; the result is the same")
     parser.add_argument("--out", help="file to write; default: where coursekit.models.load looks")
     options = parser.parse_args(argv)
     if (options.training == "standard") != (options.eps is None):
         parser.error("--eps goes with adversarial training, and only with it")
-    model = train(options.name, options.training, options.eps)
+    model = train(options.name, options.training, options.eps, checkpoint=options.checkpoint)
     result = measure(model, options.name, options.eps)
     command = f"python -m coursekit.training {options.name} --training {options.training}"
     command += f" --eps {options.eps:g}" if options.eps else ""

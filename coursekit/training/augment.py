@@ -1,0 +1,43 @@
+"""Changes to training images that leave their class as it is; all randomness comes from the generator."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+
+def random_shift(x: Tensor, generator: Generator | None = None) -> Tensor:
+    """Each image (B, C, H, W) moved by up to two pixels each way; what comes in from outside is 0."""
+    padded = F.pad(x, (2, 2, 2, 2))
+    moves = torch.randint(0, 5, (len(x), 2), generator=generator).to(x.device)
+    rows = moves[:, :1] + torch.arange(x.shape[2], device=x.device)
+    columns = moves[:, 1:] + torch.arange(x.shape[3], device=x.device)
+    images = torch.arange(len(x), device=x.device)[:, None, None]
+    return padded[images, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def random_affine(
+    x: Tensor, generator: Generator | None = None, *, degrees: float = 15.0, scale: float = 0.1, shear: float = 0.15,
+    shift: float = 2.0,
+) -> Tensor:  # fmt: skip
+    """Each image (B, C, H, W) turned, stretched along both axes, sheared and moved; what comes in from outside is 0.
+
+    Each by a random amount, uniform up to: degrees of turn, share of the size, shear (sideways per pixel of height),
+    pixels of shift. Bilinear, so values stay in the range of x and 0.
+    """
+    amounts = (2 * torch.rand(6, len(x), generator=generator) - 1).to(x)  # drawn on the CPU, as the order is
+    angle, slant = amounts[0] * math.radians(degrees), amounts[1] * shear
+    wide, high = 1 + scale * amounts[2], 1 + scale * amounts[3]
+    across, down = amounts[4] * 2 * shift / x.shape[3], amounts[5] * 2 * shift / x.shape[2]
+    cos, sin = angle.cos(), angle.sin()
+    # Turn times shear, divided by the stretch; grid_sample asks where each pixel of the result comes from.
+    theta = torch.stack(
+        [
+            torch.stack([cos / wide, (slant * cos - sin) / high, across], dim=1),
+            torch.stack([sin / wide, (slant * sin + cos) / high, down], dim=1),
+        ],
+        dim=1,
+    )
+    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, align_corners=False)
