@@ -181,9 +181,7 @@ class LpBall:
 def _nearest_l2(z: Tensor, x: Tensor, eps: Tensor, lo: float, hi: float) -> Tensor:
     """The point nearest to z with ||. - x||_2 <= eps and lo <= . <= hi; all (B, ...), eps (B, 1, ...)."""
     if z.device.type == "cpu":
-        nearest = _one_newton_step(z, x, eps, lo, hi)
-        if nearest is not None:
-            return nearest
+        return _newton(z, x, eps, lo, hi)
     return _along(z, x, eps, lo, hi, _shrink_l2)
 
 
@@ -201,26 +199,32 @@ def _along(z: Tensor, x: Tensor, eps: Tensor, lo: float, hi: float, shrink: Shri
     return torch.where(length == delta.abs(), z, x + delta.sign() * length).clamp(lo, hi)
 
 
-def _one_newton_step(z: Tensor, x: Tensor, eps: Tensor, lo: float, hi: float) -> Tensor | None:
-    """The first step of `_shrink_l2` in a few operations; None if it does not end at the nearest point.
+def _newton(z: Tensor, x: Tensor, eps: Tensor, lo: float, hi: float, s: Tensor | None = None, steps: int = 3) -> Tensor:
+    """`_shrink_l2` for the CPU, where looking is free: ends as soon as it may, and goes on with the images left.
 
-    The coordinates that the range cuts off at full length are mostly those that it cuts off in the end. Then the
-    squared norm is linear in s^2 and the step exact, which shows in a result on the surface. Only for the CPU, where
-    looking is free.
+    The nearest point is x + s (z - x), clipped. While the same coordinates are clipped its squared norm is linear in
+    s^2, so that a step from there ends on the surface, which shows. s: (B, 1, ...), None for 1.
     """
-    whole = z.clamp(lo, hi)
-    delta = whole - x
+    point = z if s is None else torch.lerp(x, z, s)
+    nearest = point.clamp(lo, hi)
+    delta = nearest - x
     length = norm(delta, 2).view(eps.shape)
-    outside = length > eps
-    if not bool(outside.any()):
-        return whole if bool(length.isfinite().all()) else None
-    free = norm(torch.where(whole == z, delta, 0), 2).view(eps.shape).square()
-    cut = (length.square() - free).clamp_min(0)
-    s = torch.where(outside, ((eps.square() - cut) / free).sqrt(), 1)
-    nearest = torch.lerp(x, z, s).clamp_(lo, hi)
-    reached = norm(nearest - x, 2).view(eps.shape)
-    slack = 32 * torch.finfo(z.dtype).eps * eps
-    return nearest if bool((((reached - eps).abs() <= slack) | ~outside).all()) else None
+    reached = length <= eps if s is None else (length - eps).abs() <= 32 * torch.finfo(z.dtype).eps * eps
+    left = ~reached.view(-1)
+    if not bool(left.any()):
+        return nearest
+    rest: slice | Tensor = slice(None) if bool(left.all()) else left  # no copies if it is all of them
+    z, x, eps, length = z[rest], x[rest], eps[rest], length[rest]
+    if not steps:
+        nearest[rest] = _along(z, x, eps, lo, hi, _shrink_l2)
+        return nearest
+    free = norm(torch.where(point[rest] == nearest[rest], delta[rest], 0), 2).view(eps.shape).square()
+    scale = ((eps.square() - (length.square() - free)) / free).sqrt()
+    closer = _newton(z, x, eps, lo, hi, scale if s is None else scale * s[rest], steps - 1)
+    if isinstance(rest, slice):
+        return closer
+    nearest[rest] = closer
+    return nearest
 
 
 def _shrink_l2(length: Tensor, room: Tensor, eps: Tensor) -> Tensor:
