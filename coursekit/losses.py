@@ -81,9 +81,9 @@ def robust_loss(
 
 def _lead(logits: Tensor, y: Tensor) -> Tensor:
     """Z_y - max_{i != y} Z_i: by how much y leads the best other class."""
-    z = logits.log_softmax(dim=1)
-    others = z.scatter(1, y[:, None], -torch.inf)
-    return z.gather(1, y[:, None]).squeeze(1) - others.amax(dim=1)
+    # log f(x) is the logits less one number, which cancels. Subtracting it first would round small differences away.
+    others = logits.scatter(1, y[:, None], -torch.inf)
+    return logits.gather(1, y[:, None]).squeeze(1) - others.amax(dim=1)
 
 
 def _checked(logits: Tensor, y: Tensor, name: str = "y") -> Tensor:

@@ -63,7 +63,7 @@ def pgd(
             start=None if start is None else start[None], trace=trace,
         )[0]  # fmt: skip
     check_inputs(x, y, threat, target)
-    _check_settings(steps, restarts)
+    check_settings(steps, restarts)
     if not callable(loss):
         raise TypeError(f"loss must be a function (logits, y) -> one value per image; got {type(loss).__name__}")
     if generator is not None and not isinstance(generator, Generator):
@@ -219,7 +219,8 @@ def _step_sizes(step_size: StepSize | Schedule, steps: int, z: Tensor) -> list[S
     return [eta.to(z) if isinstance(eta, Tensor) else eta for eta in etas]
 
 
-def _check_settings(steps: int, restarts: int) -> None:
+def check_settings(steps: int, restarts: int) -> None:
+    """Raises unless both are whole numbers >= 1."""
     for name, value in (("steps", steps), ("restarts", restarts)):
         if isinstance(value, bool) or not isinstance(value, int):
             raise TypeError(f"{name} must be an int; got {type(value).__name__}")
