@@ -1,0 +1,40 @@
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from coursekit import data, models, training
+from coursekit.training import measure, train
+
+
+def test_the_recipe_makes_the_shipped_weights_again():
+    shipped, again = models.load("moons_mlp"), train("moons_mlp", progress=False)
+    recorded = models.recipe("moons_mlp")
+    assert measure(again, "moons_mlp").clean == pytest.approx(float(recorded["clean"]), abs=0.01)
+    points = data.load("moons", "test").x
+    torch.testing.assert_close(again(points).softmax(1), shipped(points).softmax(1), rtol=0, atol=0.02)
+
+
+def test_the_command_writes_weights_with_their_recipe(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(training.RECIPES["moons_mlp"], "epochs", 4)
+    out, half = tmp_path / "weights.safetensors", tmp_path / "half"
+    arguments = ["moons_mlp", "--training", "pgd", "--eps", "0.02", "--out", str(out)]
+    training.main(arguments)
+    with safe_open(out, framework="pt") as file:
+        recipe = dict(file.metadata())
+        assert set(file.keys()) == set(models.build("moons_mlp").state_dict())
+    assert recipe["command"] == "python -m coursekit.training moons_mlp --training pgd --eps 0.02"
+    assert set(recipe) == {"command", "clean", "robust", "attack"}
+    assert "clean" in capsys.readouterr().out
+    first = load_file(out)
+    training.main([*arguments, "--checkpoint", str(half)])
+    assert all(torch.equal(value, first[name]) for name, value in load_file(out).items())
+    assert half.exists()
+
+
+@pytest.mark.parametrize("arguments", [["moons_mlp", "--training", "pgd"], ["moons_mlp", "--eps", "0.1"], ["moon"]])
+def test_impossible_commands_are_refused(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        training.main(arguments)
+    assert caught.value.code == 2
+    assert "error" in capsys.readouterr().err
