@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 # For `coursekit`, and for alembic, which nbgrader looks for on the PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test check lab build doctor env system clean
+.PHONY: demo test check lab build doctor env system clean bench bench-attacks bench-training bench-robust
 
 demo: $(READY)
 	coursekit demo
@@ -37,6 +37,23 @@ $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
+
+# Figures for the README, on an idle machine; see benchmarks/README.md. For instance `make bench-attacks ARGS=--write`.
+bench: bench-attacks bench-training bench-robust
+
+bench-attacks: $(VENV)/peers
+	python -m benchmarks.attacks $(ARGS)
+
+bench-training: $(READY)
+	python -m benchmarks.training $(ARGS)
+
+bench-robust: $(VENV)/peers
+	python -m benchmarks.robust_models $(ARGS)
+
+# Two libraries to compare with whose demands cannot be met (an old `requests`, an old `setuptools`) and are not needed.
+$(VENV)/peers: $(READY)
+	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps torchattacks==3.5.1 'adv-lib>=0.2.8'; \
+		then touch $@; else echo "torchattacks and adv-lib could not be installed: measuring without them."; fi
 
 # Programs that pip cannot bring: Chromium for the browser tests, bubblewrap for the sandbox to come. Installed where
 # root or sudo allows it; elsewhere what needs them is skipped and says so.

@@ -1,0 +1,1 @@
+"""Measurements that the README quotes: `make bench-attacks`, `make bench-training`, `make bench-robust`."""
