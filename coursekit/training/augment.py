@@ -17,6 +17,12 @@ def random_shift(x: Tensor, generator: Generator | None = None) -> Tensor:
     return padded[images, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
+def mirrored_shift(x: Tensor, generator: Generator | None = None) -> Tensor:
+    """Half of the images (B, C, H, W) mirrored left to right, then each moved as by `random_shift`."""
+    mirrored = torch.rand(len(x), 1, 1, 1, generator=generator).to(x.device) < 0.5
+    return random_shift(torch.where(mirrored, x.flip(-1), x), generator)
+
+
 def random_affine(
     x: Tensor, generator: Generator | None = None, *, degrees: float = 15.0, scale: float = 0.1, shear: float = 0.15,
     shift: float = 2.0,

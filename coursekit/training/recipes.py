@@ -13,7 +13,7 @@ from coursekit import data, models
 from coursekit.attacks import pgd
 from coursekit.evaluation import RobustAccuracy, robust_accuracy
 from coursekit.perturbations import LpBall
-from coursekit.training.augment import random_affine, random_shift
+from coursekit.training.augment import mirrored_shift, random_affine, random_shift
 from coursekit.training.loop import fit
 from coursekit.training.methods import METHODS, adversarial_fit
 from coursekit.training.progress import Epoch
@@ -30,7 +30,11 @@ RECIPES: dict[str, dict] = {
         },
     },
     "mnist_linear": {"data": "mnist", "eps": 0.1, "epochs": 20, "fit": {}},
+    # Small weights: fewer ReLUs that may switch within the radius, so that an exact verifier has less to try.
+    "mnist_mlp": {"data": "mnist", "eps": 0.05, "epochs": 30, "fit": {"weight_decay": 1.0}},
     "moons_mlp": {"data": "moons", "eps": 0.05, "epochs": 100, "fit": {}},
+    "signs_cnn": {"data": "signs", "eps": 0.02, "epochs": 20, "fit": {}},
+    "faces_cnn": {"data": "faces", "eps": 0.02, "epochs": 80, "fit": {"augment": mirrored_shift, "batch_size": 20}},
 }  # fmt: skip
 
 
