@@ -7,5 +7,6 @@ and know nothing of norms.
 from coursekit.perturbations.common import PerturbationSet, per_image, round_towards, widen
 from coursekit.perturbations.lp_ball import LpBall
 from coursekit.perturbations.masked import Masked
+from coursekit.perturbations.rotation import Rotation
 
-__all__ = ["LpBall", "Masked", "PerturbationSet", "per_image", "round_towards", "widen"]
+__all__ = ["LpBall", "Masked", "PerturbationSet", "Rotation", "per_image", "round_towards", "widen"]
