@@ -21,6 +21,7 @@ from coursekit.training.schedules import one_cycle, ramp
 
 # Per architecture: the data set, how to train on it, and the L-inf radius its robust accuracy is recorded at. What
 # adversarial training does otherwise stands under "adversarial", and under the name of a method if only that does.
+# held_out: how many of the training images decide which epoch's weights are taken (see `fit`, validation).
 RECIPES: dict[str, dict] = {
     "mnist_cnn": {
         "data": "mnist", "eps": 0.1, "epochs": 20, "fit": {"augment": random_shift},
@@ -28,6 +29,8 @@ RECIPES: dict[str, dict] = {
             "epochs": 50, "steps": 5, "augment": random_affine, "lr": 3e-3, "lr_schedule": one_cycle(),
             "eps_schedule": ramp(0.4), "average": 0.998,
         },
+        "fgsm": {"epochs": 30, "held_out": 400},  # may break down any time: the best epoch is taken
+        "trades": {"epochs": 25},
     },
     "mnist_linear": {"data": "mnist", "eps": 0.1, "epochs": 20, "fit": {}},
     # Small weights: fewer ReLUs that may switch within the radius, so that an exact verifier has less to try.
@@ -58,11 +61,14 @@ def train(
         settings = {"epochs": recipe["epochs"], "generator": Generator().manual_seed(0), "progress": progress}
         settings |= {"checkpoint": checkpoint, "history": history}
         settings |= recipe["fit"]
+        x, y = dataset.x, dataset.y
         if training == "standard":
-            return fit(model, dataset.x, dataset.y, **settings)
+            return fit(model, x, y, **settings)
         threat = LpBall(recipe["eps"] if eps is None else eps, math.inf)
         settings |= {"eps_schedule": ramp(0.3)} | recipe.get("adversarial", {}) | recipe.get(training, {})
-        return adversarial_fit(model, dataset.x, dataset.y, threat, method=training, **settings)
+        if held_out := settings.pop("held_out", 0):
+            x, y, settings["validation"] = x[:-held_out], y[:-held_out], (x[-held_out:], y[-held_out:])
+        return adversarial_fit(model, x, y, threat, method=training, **settings)
     finally:
         torch.set_num_threads(threads)
 
