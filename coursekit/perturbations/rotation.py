@@ -125,11 +125,8 @@ class Rotation:
 
     def _best_of_grid(self, x_tilde: Tensor, x: Tensor) -> Tensor:
         """The points of a grid, about two pixels apart, at which x is nearest to x~: (B, starts, 3)."""
-        axes = [
-            torch.linspace(-1, 1, min(GRID, 2 * math.ceil(pixels / 2) + 1) if pixels else 1, dtype=x.dtype)
-            * (pixels > 0)
-            for pixels in self._farthest(x)
-        ]
+        counts = [min(GRID, 2 * math.ceil(pixels / 2) + 1) for pixels in self._farthest(x)]
+        axes = [torch.linspace(-1, 1, n, dtype=x.dtype) if n > 1 else torch.zeros(1, dtype=x.dtype) for n in counts]
         grid = torch.cartesian_prod(*axes).to(x.device)
         distance = torch.stack([norm(self.render(z.expand(len(x), 3), x) - x_tilde, 2) for z in grid], 1)
         return grid[distance.topk(min(STARTS, len(grid)), dim=1, largest=False).indices]
