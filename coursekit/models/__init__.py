@@ -28,8 +28,8 @@ def load(name: str, training: str = "standard", eps: float | None = None) -> nn.
     name: "mnist_cnn", "mnist_mlp" (small enough to verify exactly), "mnist_linear", "moons_mlp", "signs_cnn",
     "faces_cnn", or "imagenet" (EfficientNet-Lite0). training: "standard", or the method that made it robust ("pgd",
     "trades", ...; see `coursekit.training`). eps: the L-inf radius it was trained for; None takes the largest there
-    is. It normalises its input itself. Parameters require gradients as in any torch model, and every call returns a model of
-    its own.
+    is. It normalises its input itself. Parameters require gradients as in any torch model, and every call returns a
+    model of its own.
     Raises ValueError, listing what there is, for anything else.
     """
     path = weights_file(name, training, eps)
