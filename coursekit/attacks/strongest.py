@@ -48,7 +48,7 @@ def strongest(
             nth = others[:, r % others.shape[1]]
             for loss, target in (cross_entropy, None), (margin, None), (margin, nth):
                 images = (~fooled).nonzero().squeeze(1) if early_stop else ALL
-                if early_stop and not len(images):
+                if isinstance(images, Tensor) and not len(images):
                     return x_adv
                 labels, part = aim.labels[images], threat.select(images)
                 point = pgd(

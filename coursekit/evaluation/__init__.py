@@ -1,5 +1,10 @@
 """How robust is a model, and how far can the answer be trusted."""
 
 from coursekit.evaluation.accuracy import RobustAccuracy, accuracy_curve, robust_accuracy, wilson_interval
+from coursekit.evaluation.budget import Counted, counting
+from coursekit.evaluation.report import AttackReport, attack_report
 
-__all__ = ["RobustAccuracy", "accuracy_curve", "robust_accuracy", "wilson_interval"]
+__all__ = [
+    "AttackReport", "Counted", "RobustAccuracy", "accuracy_curve", "attack_report", "counting", "robust_accuracy",
+    "wilson_interval",
+]  # fmt: skip
