@@ -116,7 +116,7 @@ def _free(threat: PerturbationSet, origin: Tensor) -> Tensor:
     if isinstance(threat, Rotation):
         return torch.tensor(threat.free)
     if isinstance(threat, Masked) and not threat.per_image:
-        return threat.mask.expand(origin.shape[1:]).flatten().cpu()
+        return threat.mask.expand(1, *origin.shape[1:]).flatten().cpu()
     return torch.ones(origin.shape[1:].numel(), dtype=torch.bool)
 
 

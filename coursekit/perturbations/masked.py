@@ -96,7 +96,9 @@ class Masked:
             fits = torch.broadcast_shapes(self.mask.shape, x.shape) == x.shape
         except RuntimeError:
             fits = False
-        if not fits or (self.per_image and len(self.mask) != len(x)):
+        # A mask of one image must not be taken for one of a batch: `select` would then leave it as it is.
+        of_batch = self.mask.ndim == x.ndim and (self.per_image or len(self.mask) > 1)
+        if not fits or of_batch != self.per_image or (self.per_image and len(self.mask) != len(x)):
             allowed = tuple(x.shape if self.per_image else x.shape[1:])
             raise ValueError(f"mask must fit {allowed}; got shape {tuple(self.mask.shape)}")
         return self.mask.to(x.device)
