@@ -63,7 +63,7 @@ def photo(source: str | os.PathLike | bytes | bytearray | memoryview | Image.Ima
     Raises FileNotFoundError for a path that leads nowhere, ValueError for what cannot be read as an image or has more
     than 100 million pixels, TypeError for any other kind of source.
     """
-    image = ImageOps.exif_transpose(_decoded(source))
+    image = _decoded(source)
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return _square(image, (left, top, side))
@@ -135,6 +135,7 @@ def _decoded_image(image: Image.Image, what: str) -> Image.Image:
         raise _too_large(f"{what} of {image.width:,} x {image.height:,}")
     try:
         image.load()
+        image = ImageOps.exif_transpose(image)
     except Exception as error:
         raise ValueError(f"source is damaged: {what} breaks off or cannot be decoded ({error})") from None
     return image
