@@ -198,21 +198,6 @@ def test_validation_is_at_the_full_radius_with_the_same_random_numbers(fresh, mo
     assert len({(row.clean, row.robust) for row in history}) == 1
 
 
-@pytest.mark.slow
-def test_training_on_one_step_breaks_down_and_early_stopping_survives_it(fresh, seeded):
-    """Catastrophic overfitting: FGSM at a large radius fits its own step and forgets every other attack."""
-    x, y, _ = data.load("mnist")
-    history = []
-    model = adversarial_fit(
-        fresh("mnist_cnn"), x[500:2500], y[500:2500], LpBall(0.25, math.inf), method="fgsm", epochs=20,
-        eps_schedule=ramp(0.5), validation=(x[:300], y[:300]), history=history, generator=seeded(), progress=False,
-    )  # fmt: skip
-    robust = [row.robust for row in history]
-    assert robust[-1] < max(robust) - 0.1
-    x_adv = pgd(model, x[:300], y[:300], LpBall(0.25, math.inf), steps=10, generator=seeded())
-    assert (model(x_adv).argmax(1) == y[:300]).float().mean() == pytest.approx(max(robust), abs=0.01)
-
-
 @pytest.mark.parametrize(
     ("wrong", "error", "says"),
     [

@@ -15,6 +15,23 @@ def test_the_recipe_makes_the_shipped_weights_again():
     torch.testing.assert_close(again(points).softmax(1), shipped(points).softmax(1), rtol=0, atol=0.02)
 
 
+@pytest.mark.slow
+def test_training_on_one_step_breaks_down_and_the_best_epoch_is_shipped():
+    """Catastrophic overfitting: FGSM at 0.2 learns to fit its own step and forgets every other attack."""
+    history = []
+    again, shipped = (
+        train("mnist_cnn", "fgsm", 0.2, history=history, progress=False),
+        models.load("mnist_cnn", "fgsm", 0.2),
+    )
+    robust = [row.robust for row in history]
+    assert max(robust) > 0.35
+    assert robust[-1] < max(robust) - 0.1
+    assert history[-1].loss < history[robust.index(max(robust))].loss + 0.05
+    found = measure(again, "mnist_cnn", 0.2)
+    assert found.robust > robust[-1] + 0.05
+    assert found.robust == pytest.approx(measure(shipped, "mnist_cnn", 0.2).robust, abs=0.05)
+
+
 def test_the_command_writes_weights_with_their_recipe(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(training.RECIPES["moons_mlp"], "epochs", 4)
     out, half = tmp_path / "weights.safetensors", tmp_path / "half"
