@@ -3,11 +3,13 @@
 import torch
 from torch import Generator, Tensor
 
-from coursekit.attacks.common import check_inputs, goal
-from coursekit.attacks.pgd import ALL, check_settings, cosine, pgd
+from coursekit.attacks.common import Goal, check_inputs, goal
+from coursekit.attacks.pgd import ALL, Images, check_settings, cosine, pgd
 from coursekit.losses import cross_entropy, margin
 from coursekit.models.state import Classifier, differentiating, evaluating
-from coursekit.perturbations import PerturbationSet
+from coursekit.perturbations import PerturbationSet, widen
+
+SPREAD = 20.0  # between the largest and the smallest logit, where cross-entropy attacks best
 
 
 def strongest(
@@ -16,19 +18,20 @@ def strongest(
 ) -> Tensor:  # fmt: skip
     """PGD in three ways, each where the others are weak, on the images that are still standing.
 
-    In every round: away from y by cross-entropy; away from y by the margin, which scaled or saturated logits do not
-    blind; by the margin towards one other class, in round r the r-th most probable at x. The first round starts at x
-    and leaves nothing to chance, the others start at random points of P(x). Steps get ever shorter (`cosine`). An
-    image costs at most 3 restarts x steps gradients, one that is easy to fool only a few.
+    In every round: away from y by cross-entropy, of logits that are all scaled to the same spread; away from y by the
+    margin; by the margin towards one other class, in round r the r-th most probable at x. Neither loss is blinded by
+    large, small or shifted logits. The first round starts at x and leaves nothing to chance, the others start at
+    random points of P(x). Steps get ever shorter (`cosine`, from eps). An image that stands to the end costs
+    3 restarts x steps gradients, one that is easy to fool a few.
 
     x: (B, ...) floating, in threat.bounds; y: (B,) int64; one image with a 0-dimensional y also works. steps: of each
     run. restarts: the number of rounds. early_stop: only images still standing are attacked further; without it
-    nothing waits for the device, and every image gets as large a margin as can be found. generator: the only source
-    of random numbers if given. Returns x_adv like x, detached, inside P(x): the point with the largest margin of all
-    runs and x itself. The model is used in eval mode and left as it was. Raises ValueError or TypeError for what it
-    cannot take.
-    Source: after Croce and Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse
-    parameter-free attacks"; targets: Gowal et al. 2019.
+    nothing waits for the device, and the margin of every image gets as large as possible. generator: the only source
+    of random numbers if given. Returns x_adv like x, detached, inside P(x): of x and what the runs returned the point
+    with the largest margin, where fooling the model counts before margin. The model is used in eval mode and left as
+    it was. Raises ValueError or TypeError for what it cannot take.
+    Source: after Croce and Hein 2020, "Reliable evaluation of adversarial robustness"; the targets as in Gowal et al.
+    2019; the scaled cross-entropy after Yu and Xu 2023, section 4.
     """
     if isinstance(y, Tensor) and y.ndim == 0:
         return strongest(
@@ -36,41 +39,60 @@ def strongest(
         )[0]  # fmt: skip
     check_inputs(x, y, threat, None)
     check_settings(steps, restarts)
-    x_adv = x.detach().clone()
     if not len(x):
-        return x_adv
-    aim = goal(y, None, margin)
+        return x.detach().clone()
     with evaluating(model), differentiating():
-        logits = _logits(model, x_adv)
-        best, fooled = aim.objective(logits, aim.labels), aim.reached(logits, aim.labels)
-        others = _most_probable_others(logits, aim.labels)
+        best = _Best(model, x.detach().clone(), goal(y, None, margin))
+        others = best.most_probable_others()
         for r in range(restarts):
-            nth = others[:, r % others.shape[1]]
-            for loss, target in (cross_entropy, None), (margin, None), (margin, nth):
-                images = (~fooled).nonzero().squeeze(1) if early_stop else ALL
+            for loss, target in (even_cross_entropy, None), (margin, None), (margin, others[:, r % others.shape[1]]):
+                images = (~best.fooled).nonzero().squeeze(1) if early_stop else ALL
                 if isinstance(images, Tensor) and not len(images):
-                    return x_adv
-                labels, part = aim.labels[images], threat.select(images)
-                point = pgd(
-                    model, x[images], labels, part, steps=steps, step_size=cosine(part.search.default_step(1), steps),
-                    random_start=r > 0, target=None if target is None else target[images], loss=loss,
-                    early_stop=early_stop, generator=generator,
+                    return best.x
+                part = threat.select(images)
+                x_adv = pgd(
+                    model, best.clean[images], best.aim.labels[images], part, loss=loss, steps=steps,
+                    step_size=cosine(part.search.default_step(1), steps), random_start=r > 0, early_stop=early_stop,
+                    target=None if target is None else target[images], generator=generator,
                 )  # fmt: skip
-                logits = _logits(model, point)
-                value, won = aim.objective(logits, labels), aim.reached(logits, labels)
-                better = won & ~fooled[images] | (won == fooled[images]) & (value > best[images])
-                x_adv[images] = torch.where(better.view(-1, *(1,) * (x.ndim - 1)), point, x_adv[images])
-                best[images] = torch.where(better, value, best[images])
-                fooled[images] |= won
-    return x_adv
+                best.update(x_adv, images)
+    return best.x
 
 
-def _logits(model: Classifier, x: Tensor) -> Tensor:
-    with torch.no_grad():
-        return model(x)
+def even_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy of the logits scaled to the same spread for every image, so that it is flat for none of them.
+
+    The scale counts as fixed when differentiating. logits (B, K), y int64 (B,) -> (B,).
+    """
+    z = widen(logits)
+    spread = (z.amax(1, keepdim=True) - z.amin(1, keepdim=True)).detach()
+    return cross_entropy(z / spread.where((spread > 0) & spread.isfinite(), 1) * SPREAD, y)
 
 
-def _most_probable_others(logits: Tensor, y: Tensor) -> Tensor:
-    """All classes but y, the most probable first: (B, K - 1)."""
-    z = logits.log_softmax(-1).mean(1) if logits.ndim == 3 else logits
-    return z.scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True)[:, :-1]
+class _Best:
+    """For every image the best point so far, by the margin."""
+
+    def __init__(self, model: Classifier, x: Tensor, aim: Goal) -> None:
+        self.model, self.clean, self.aim = model, x, aim
+        with torch.no_grad():
+            self.logits = model(x)
+        self.x, self.margin, self.fooled = x.clone(), *self._judge(self.logits, ALL)
+
+    def most_probable_others(self) -> Tensor:
+        """All classes but y, the most probable first: (B, K - 1)."""
+        z = self.logits.log_softmax(-1).mean(1) if self.logits.ndim == 3 else self.logits
+        return z.scatter(1, self.aim.labels[:, None], -torch.inf).argsort(dim=1, descending=True)[:, :-1]
+
+    def update(self, x: Tensor, images: Images) -> None:
+        """Takes over those of the points x, of some images, that are better."""
+        with torch.no_grad():
+            margin, fooled = self._judge(self.model(x), images)
+        before = self.fooled[images]
+        better = fooled & ~before | (fooled == before) & (margin > self.margin[images])
+        self.x[images] = torch.where(better.view(-1, *(1,) * (x.ndim - 1)), x, self.x[images])
+        self.margin[images] = torch.where(better, margin, self.margin[images])
+        self.fooled[images] = fooled | before
+
+    def _judge(self, logits: Tensor, images: Images) -> tuple[Tensor, Tensor]:
+        labels = self.aim.labels[images]
+        return self.aim.objective(logits, labels), self.aim.reached(logits, labels)
