@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from coursekit import models
+from coursekit import data, models
 from coursekit.models.state import differentiating, evaluating
 from coursekit.training import measure
 
@@ -11,7 +11,9 @@ SHIPPED = [(name, training, float(*eps) if eps else None) for name, training, *e
 
 
 def test_something_is_shipped():
-    assert {("mnist_cnn", "standard", None), ("mnist_cnn", "pgd", 0.1), ("moons_mlp", "standard", None)} <= {*SHIPPED}
+    assert {("mnist_cnn", "standard", None), ("moons_mlp", "standard", None)} <= {*SHIPPED}
+    assert {("mnist_cnn", "pgd", eps) for eps in (0.1, 0.2, 0.3)} <= {*SHIPPED}
+    assert {("mnist_cnn", method, 0.2) for method in ("fgsm", "fast", "trades")} <= {*SHIPPED}
 
 
 @pytest.mark.parametrize("arguments", SHIPPED)
@@ -19,9 +21,10 @@ def test_shipped_weights_are_as_good_as_recorded(arguments):
     name, _, eps = arguments
     recorded = models.recipe(*arguments)
     found = measure(models.load(*arguments), name, eps)
-    # Another processor may round another way: a few images of a thousand.
-    assert found.clean == pytest.approx(float(recorded["clean"]), abs=0.003)
-    assert found.robust == pytest.approx(float(recorded["robust"]), abs=0.01)
+    # Another processor may round another way: a few images of a thousand, one of the forty faces.
+    one = 0.026 if name == "faces_cnn" else 0
+    assert found.clean == pytest.approx(float(recorded["clean"]), abs=0.003 + one)
+    assert found.robust == pytest.approx(float(recorded["robust"]), abs=0.01 + one)
 
 
 @pytest.mark.parametrize("arguments", SHIPPED)
@@ -80,13 +83,49 @@ def test_what_is_not_shipped_is_answered_with_what_is(arguments, says):
         models.recipe(*arguments)
 
 
+INPUTS = {"moons_mlp": ((2,), 2), "signs_cnn": ((3, 32, 32), 12), "faces_cnn": ((1, 25, 25), 2)}
+INPUTS["imagenet"] = ((3, 224, 224), 1000)
+
+
 @pytest.mark.parametrize("name", models.ARCHITECTURES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_every_architecture_runs_in_every_dtype(name, dtype):
-    shape = (2,) if name.startswith("moons") else (1, 28, 28)
-    logits = models.build(name).to(dtype)(torch.rand(3, *shape, dtype=dtype))
-    assert logits.dtype == dtype
-    assert logits.shape == (3, 2 if name.startswith("moons") else 10)
+def test_every_architecture_runs_in_every_dtype_on_any_batch(name, dtype):
+    shape, classes = INPUTS.get(name, ((1, 28, 28), 10))
+    model = models.build(name).to(dtype).eval()
+    for images in (2, 0):
+        logits = model(torch.rand(images, *shape, dtype=dtype))
+        assert logits.dtype == dtype
+        assert logits.shape == (images, classes)
+
+
+@pytest.mark.parametrize("name", models.ARCHITECTURES)
+def test_every_architecture_makes_no_tensor_on_a_device_of_its_own(name):
+    shape, classes = INPUTS.get(name, ((1, 28, 28), 10))
+    with torch.device("meta"):
+        model = models.build(name)
+    assert model(torch.empty(2, *shape, device="meta")).shape == (2, classes)
+
+
+def test_all_weights_together_are_small():
+    assert sum(path.stat().st_size for path in models.WEIGHTS.iterdir()) < 20e6
+
+
+@pytest.mark.parametrize(
+    ("name", "data_set", "at_least"),
+    [("signs_cnn", "signs", 0.97), ("faces_cnn", "faces", 0.95), ("mnist_mlp", "mnist", 0.92)],
+)
+def test_the_other_classifiers_are_accurate(name, data_set, at_least):
+    x, y, classes = data.load(data_set, "test")
+    with torch.no_grad():
+        logits = models.load(name)(x)
+    assert logits.shape == (len(x), len(classes))
+    assert (logits.argmax(1) == y).float().mean() >= at_least
+
+
+def test_the_small_network_trained_to_be_robust_is():
+    standard, robust = models.recipe("mnist_mlp"), models.recipe("mnist_mlp", "pgd", 0.1)
+    assert float(robust["clean"]) >= 0.92
+    assert float(robust["robust"]) >= float(standard["robust"])  # although at twice the radius
 
 
 def test_evaluating_restores_every_module_by_itself():
