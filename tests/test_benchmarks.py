@@ -184,7 +184,7 @@ def test_a_run_is_paired_with_the_yardstick_around_it(clock):
 
 
 def test_who_is_far_too_slow_is_timed_once(clock):
-    taking, calls = clock
+    taking, _ = clock
     ratios = timing.paired_ratios({"a": taking("a", 11.0), "b": taking("b", 9.0)}, taking("|", 1.0), 3)
     assert ratios == {"a": [11.0], "b": [9.0] * 3}
 
