@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     threat = LpBall(chosen.eps, math.inf)
     (x, y, _), (x_test, y_test, _) = data.load("mnist", "train"), data.load("mnist", "test")
     if chosen.quick:
-        x, y, chosen.epochs, chosen.repeats = x[:50], y[:50], 1, 1
+        x, y, chosen.epochs, chosen.repeats = x[:20], y[:20], 1, 1
     x_test, y_test = x_test[: chosen.digits], y_test[: chosen.digits]
     cost = {"standard": 1.0, **costs(chosen.methods, threat, x, y, chosen.repeats)}
     rows = []
