@@ -55,7 +55,11 @@ class Goal:
             raise ValueError(f"model must return logits ({len(labels)}, K); got {got}")
         if logits.ndim == 3:
             looks = logits.shape[1]
-            return self.objective(logits.flatten(0, 1), labels.repeat_interleave(looks)).view(-1, looks).mean(1)
+            value = self.objective(logits.flatten(0, 1), labels.repeat_interleave(looks))
+            if value.shape != (len(labels) * looks,):
+                got = tuple(value.shape)
+                raise ValueError(f"loss must return one value per image, ({len(labels) * looks},); got {got}")
+            return value.view(-1, looks).mean(1)
         check_labels("target" if self.targeted else "y", labels, batch=len(labels), classes=logits.shape[1])
         return -self.loss(logits, labels) if self.targeted else self.loss(logits, labels)
 

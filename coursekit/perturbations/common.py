@@ -96,6 +96,7 @@ def norm(delta: Tensor, p: float) -> Tensor:
 
 
 def check_pair(x_tilde: Tensor, x: Tensor) -> None:
+    """Raises unless x~ and x are floating tensors of one shape."""
     for name, value in (("x_tilde", x_tilde), ("x", x)):
         if not isinstance(value, Tensor):
             raise TypeError(f"{name} must be a tensor; got {type(value).__name__}")

@@ -31,7 +31,7 @@ class Rotation:
 
     The set is no ball and not convex, so unlike that of `LpBall` and `Masked` its `project` is a search and not
     exact, and so is `contains`, which asks how far the search has come.
-    Source: lecture, slide "On 'small' Perturbations"; Engstrom et al. 2019, eq. 1.
+    Source: lecture, slide "On 'small' Perturbations"; Engstrom et al. 2019, section 3.
     """
 
     angle: float
