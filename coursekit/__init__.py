@@ -11,8 +11,8 @@ from types import ModuleType
 __version__ = version("coursekit")
 
 _PARTS = {
-    "attacks", "certify", "checks", "data", "evaluation", "grading", "losses", "models", "perturbations", "plots",
-    "training", "widgets",
+    "attacks", "certify", "checks", "data", "defenses", "evaluation", "grading", "losses", "models", "perturbations",
+    "plots", "training", "widgets",
 }  # fmt: skip
 
 
