@@ -59,7 +59,7 @@ def robust_accuracy(
             still = right.clone()
             if right.any():
                 x_adv = attack(model, x_b[right], y_b[right])
-                _check_result(x_adv, x_b[right])
+                check_result(x_adv, x_b[right])
                 still[right] = _is_right(model, x_adv, y_b[right])
             correct.append(right.cpu())
             survived.append(still.cpu())
@@ -100,7 +100,8 @@ def _is_right(model: Classifier, x: Tensor, y: Tensor) -> Tensor:
     return (logits.argmax(dim=1) == y) & ~logits.isnan().any(dim=1)
 
 
-def _check_result(x_adv: Tensor, x: Tensor) -> None:
+def check_result(x_adv: Tensor, x: Tensor) -> None:
+    """Raises unless an attack has returned a tensor of the shape of x."""
     if not isinstance(x_adv, Tensor):
         raise TypeError(f"attack must return a tensor, did it forget to return? got {type(x_adv).__name__}")
     if x_adv.shape != x.shape:

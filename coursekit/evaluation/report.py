@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from coursekit.attacks import fgsm, input_gradient, pgd, random_search
 from coursekit.attacks.common import at_coordinates, check_inputs, goal
-from coursekit.evaluation.accuracy import wilson_interval
+from coursekit.evaluation.accuracy import check_result, wilson_interval
 from coursekit.losses import Loss, cross_entropy, margin
 from coursekit.models.state import Classifier, differentiating, evaluating
 from coursekit.perturbations import LpBall, Masked, PerturbationSet
@@ -271,6 +271,7 @@ def attack_report(
             results[TRANSFER] = plain(surrogate, x_r, y_r, part, early_stop=False)
         if attack is not None:
             results[GIVEN] = attack(model, x_r, y_r, part)
+            check_result(results[GIVEN], x_r)
         fooled = {key: _is_fooled(model, z, y_r) & part.contains(z, x_r) for key, z in results.items()}
         for key, larger in {TWICE: _scaled(part, 2), NO_LIMIT: _unlimited(part, x_r)}.items():
             if larger is not None:
