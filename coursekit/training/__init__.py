@@ -10,9 +10,9 @@ from coursekit.training.methods import METHODS, adversarial_fit
 from coursekit.training.processes import accelerated
 from coursekit.training.progress import Epoch
 from coursekit.training.recipes import RECIPES, main, measure, train
-from coursekit.training.schedules import constant, falling, one_cycle, ramp
+from coursekit.training.schedules import constant, falling, one_cycle, plateau, ramp
 
 __all__ = [
     "METHODS", "RECIPES", "Epoch", "accelerated", "adversarial_fit", "certified_fit", "constant", "falling", "fit",
-    "main", "measure", "one_cycle", "ramp", "random_affine", "random_shift", "train", "training_step",
+    "main", "measure", "one_cycle", "plateau", "ramp", "random_affine", "random_shift", "train", "training_step",
 ]  # fmt: skip

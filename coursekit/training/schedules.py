@@ -25,6 +25,13 @@ def one_cycle(rise: float = 0.1) -> Schedule:
     return lambda t: t / rise if t < rise else (1 + math.cos(math.pi * (t - rise) / (1 - rise))) / 2
 
 
+def plateau(rise: float = 0.1, fall: float = 0.3) -> Schedule:
+    """From 0 to 1 in the first `rise` of training, then 1, and in the last `fall` of it down to 0 along a cosine."""
+    _check_share("rise", rise)
+    _check_share("fall", fall)
+    return lambda t: t / rise if t < rise else (1 + math.cos(math.pi * max(0.0, (t - 1 + fall) / fall))) / 2
+
+
 def ramp(share: float) -> Schedule:
     """From 0 to 1 in the first `share` of training, then 1.
 

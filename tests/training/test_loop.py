@@ -9,7 +9,7 @@ from torch import nn
 from coursekit import data, models
 from coursekit.attacks import fgsm, pgd
 from coursekit.perturbations import LpBall
-from coursekit.training import adversarial_fit, fit, one_cycle, ramp, training_step
+from coursekit.training import adversarial_fit, fit, one_cycle, plateau, ramp, training_step
 from coursekit.training.processes import Processes
 from coursekit.training.schedules import constant, falling
 
@@ -217,7 +217,7 @@ def test_the_average_is_the_running_mean_of_the_weights(fresh, moons, seeded, we
     torch.testing.assert_close(weights(averaged), mean)
 
 
-@pytest.mark.parametrize("schedule", [constant, falling, one_cycle(), one_cycle(0.5), ramp(0.3)])
+@pytest.mark.parametrize("schedule", [constant, falling, one_cycle(), one_cycle(0.5), plateau(), ramp(0.3)])
 def test_schedules_are_shares_that_start_and_end_where_they_say(schedule):
     values = [schedule(i / 100) for i in range(101)]
     assert all(0 <= value <= 1 for value in values)
@@ -227,7 +227,7 @@ def test_schedules_are_shares_that_start_and_end_where_they_say(schedule):
         assert values[0] == 0
 
 
-@pytest.mark.parametrize("make", [one_cycle, ramp])
+@pytest.mark.parametrize("make", [one_cycle, plateau, ramp])
 @pytest.mark.parametrize("share", [0, 1, -0.1, math.nan])
 def test_a_share_lies_between_0_and_1(make, share):
     with pytest.raises(ValueError, match="must be between 0 and 1; got"):
