@@ -50,9 +50,9 @@ def few(digits):
 @pytest.mark.parametrize("p", NORMS)
 def test_pgd_never_beats_it_by_more_than_the_grid_is_wide(p, mlp, moons):
     """Any point of the set is so near to one of the grid that the loss there differs by slope times distance."""
-    x, y, threat, points = *moons, LpBall(0.15, p), 61
+    x, y, threat, points = *moons, LpBall(0.15, p), 41
     truth = exhaustive(mlp, x, y, threat, points=points)
-    found = pgd(mlp, x, y, threat, steps=30, restarts=5, early_stop=False, generator=seeded())
+    found = pgd(mlp, x, y, threat, steps=20, restarts=4, early_stop=False, generator=seeded())
     assert threat.contains(truth, x).all()
     spacing = 2 * 0.15 / (points - 1)
     slope = 60  # more than any gradient of the loss of this network
@@ -66,16 +66,16 @@ def test_pgd_never_beats_it_by_more_than_the_grid_is_wide(p, mlp, moons):
 
 def test_it_finds_rotations_that_gradients_miss(cnn, digits):
     """The loss has many summits over the angle: from one start pgd ends on a low one, with restarts it comes close."""
-    x, y, threat = digits[0][:40], digits[1][:40], Rotation(30.0)
-    truth = exhaustive(cnn, x, y, threat, points=91)
+    x, y, threat = digits[0][:25], digits[1][:25], Rotation(30.0)
+    truth = exhaustive(cnn, x, y, threat, points=61)
     loss, fooled = evaluated(cnn, truth, y)
     once, often = (
         evaluated(cnn, pgd(cnn, x, y, threat, steps=10, restarts=n, early_stop=False, generator=seeded()), y)
         for n in (1, 6)
     )
-    assert (loss >= often[0] - 0.1).all()
+    assert (loss >= often[0] - 0.2).all()
     assert fooled.sum() >= often[1].sum() >= once[1].sum()
-    assert fooled.sum() >= once[1].sum() + 3
+    assert fooled.sum() >= once[1].sum() + 2
     assert often[1].sum() >= 0.9 * fooled.sum()
 
 
