@@ -3,7 +3,7 @@
 python -m benchmarks.attacks [--quick] [--tasks fgsm pgd-linf ...] [--libraries coursekit Foolbox ...] [--write]
 
 Everyone attacks the standard mnist_cnn on the same test digits with the same eps, number of steps, step size, loss
-(cross-entropy) and kind of start (random for PGD). What cannot be made equal stands beside each library below.
+(cross-entropy) and kind of start. What cannot be made equal stands beside each library below.
 """
 
 import logging
@@ -11,23 +11,14 @@ import math
 import sys
 import types
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.allocator import pin_allocator
-from benchmarks.timing import (
-    bare_gradients,
-    in_batches,
-    machine,
-    median,
-    options,
-    paired_ratios,
-    publish,
-    table,
-)
+from benchmarks.timing import bare_gradients, in_batches, machine, median, options, paired_ratios, publish, table
 from coursekit import data, models
 from coursekit.attacks import carlini_wagner, ddn, fgsm, pgd
 from coursekit.evaluation.budget import Counted, counting
@@ -43,12 +34,16 @@ BATCH_SIZES = (1, 100, 250, 1000)
 
 @dataclass(frozen=True)
 class Task:
-    """What every library is to do. threat None: find the smallest L2 distance. gradients: how many for each image."""
+    """What every library is to do. threat None: find the smallest L2 distance. gradients: how many for each image.
+
+    random_start: PGD begins at a random point, as by default everywhere, or at x.
+    """
 
     title: str
     threat: LpBall | None
     gradients: int
     repeats: int
+    random_start: bool = True
 
     @property
     def eps(self) -> float:
@@ -61,19 +56,21 @@ class Task:
         return float(self.threat.default_step(self.gradients))
 
 
-def all_tasks(quick: bool) -> dict[str, Task]:
-    """The tasks by name; with `quick` too few steps to say anything."""
+def all_tasks(quick: bool, start: str = "random") -> dict[str, Task]:
+    """The tasks by name; with `quick` too few steps to say anything. start of PGD: "random" or "x"."""
     steps, search = (4, 20) if quick else (40, 300)
     linf, l2 = LpBall(0.2, math.inf), LpBall(2.0, 2)
+    where = "a random start" if start == "random" else "x"
     tasks = {
         "fgsm": Task("FGSM, L-inf, eps 0.2", linf, 1, 30),
-        "pgd-linf": Task(f"PGD-{steps}, L-inf, eps 0.2", linf, steps, 7),
-        "pgd-l2": Task(f"PGD-{steps}, L2, eps 2", l2, steps, 7),
+        "pgd-linf": Task(f"PGD-{steps} from {where}, L-inf, eps 0.2", linf, steps, 7),
+        "pgd-l2": Task(f"PGD-{steps} from {where}, L2, eps 2", l2, steps, 7),
         "carlini-wagner": Task(f"Carlini-Wagner, L2, {search} gradients", None, search, 3),
         "ddn": Task(f"DDN, L2, {search} gradients", None, search, 3),
         "ddn-short": Task(f"DDN, L2, {search // 10} gradients", None, search // 10, 5),
     }
-    return {name: Task(t.title, t.threat, t.gradients, 1 if quick else t.repeats) for name, t in tasks.items()}
+    settings = {"random_start": start == "random"} | ({"repeats": 1} if quick else {})
+    return {name: replace(task, **settings) for name, task in tasks.items()}
 
 
 # -- the libraries: each (model, tasks) -> {task: attack}
@@ -86,8 +83,8 @@ def coursekit(model: nn.Module, tasks: dict[str, Task], early_stop: bool = False
     """
 
     def bounded(task: Task) -> Attack:
-        settings = {"steps": task.gradients, "step_size": task.step, "early_stop": early_stop}
-        return partial(pgd, model, threat=task.threat, **settings)
+        settings = {"steps": task.gradients, "step_size": task.step, "random_start": task.random_start}
+        return partial(pgd, model, threat=task.threat, early_stop=early_stop, **settings)
 
     return {
         "fgsm": partial(fgsm, model, threat=tasks["fgsm"].threat),
@@ -116,11 +113,14 @@ def torchattacks(model: nn.Module, tasks: dict[str, Task]) -> dict[str, Attack]:
     """PGD returns its last point. Carlini-Wagner has no search for lambda, so it gets one that fools nearly all."""
     import torchattacks as ta
 
-    linf, l2 = tasks["pgd-linf"], tasks["pgd-l2"]
+    def pgd(attack: type[ta.attack.Attack], task: Task) -> Attack:
+        settings = {"alpha": task.step, "steps": task.gradients, "random_start": task.random_start}
+        return attack(model, eps=task.eps, **settings)
+
     return {
         "fgsm": ta.FGSM(model, eps=tasks["fgsm"].eps),
-        "pgd-linf": ta.PGD(model, eps=linf.eps, alpha=linf.step, steps=linf.gradients),
-        "pgd-l2": ta.PGDL2(model, eps=l2.eps, alpha=l2.step, steps=l2.gradients),
+        "pgd-linf": pgd(ta.PGD, tasks["pgd-linf"]),
+        "pgd-l2": pgd(ta.PGDL2, tasks["pgd-l2"]),
         "carlini-wagner": ta.CW(model, c=10, lr=LEARNING_RATE, steps=tasks["carlini-wagner"].gradients),
     }
 
@@ -134,14 +134,18 @@ def foolbox(model: nn.Module, tasks: dict[str, Task]) -> dict[str, Attack]:
     def of(attack: fb.Attack, eps: float | None) -> Attack:
         return lambda x, y: attack(wrapped, x, y, epsilons=eps)[1]  # the clipped result
 
-    fgsm, linf, l2, search = (tasks[name] for name in ("fgsm", "pgd-linf", "pgd-l2", "carlini-wagner"))
+    def pgd(attack: type[fb.Attack], task: Task) -> Attack:
+        settings = {"abs_stepsize": task.step, "steps": task.gradients, "random_start": task.random_start}
+        return of(attack(**settings), task.eps)
+
+    search = tasks["carlini-wagner"]
     carlini_wagner = fb.attacks.L2CarliniWagnerAttack(
         binary_search_steps=SEARCHES, steps=search.gradients // SEARCHES, stepsize=LEARNING_RATE, initial_const=LAMBDA
     )
     return {
-        "fgsm": of(fb.attacks.LinfFastGradientAttack(random_start=False), fgsm.eps),
-        "pgd-linf": of(fb.attacks.LinfPGD(abs_stepsize=linf.step, steps=linf.gradients), linf.eps),
-        "pgd-l2": of(fb.attacks.L2PGD(abs_stepsize=l2.step, steps=l2.gradients), l2.eps),
+        "fgsm": of(fb.attacks.LinfFastGradientAttack(random_start=False), tasks["fgsm"].eps),
+        "pgd-linf": pgd(fb.attacks.LinfPGD, tasks["pgd-linf"]),
+        "pgd-l2": pgd(fb.attacks.L2PGD, tasks["pgd-l2"]),
         "carlini-wagner": of(carlini_wagner, None),
         "ddn": of(fb.attacks.DDNAttack(steps=tasks["ddn"].gradients), None),
         "ddn-short": of(fb.attacks.DDNAttack(steps=tasks["ddn-short"].gradients), None),
@@ -173,7 +177,7 @@ def art(model: nn.Module, tasks: dict[str, Task]) -> dict[str, Attack]:
         return of(
             evasion.ProjectedGradientDescent(
                 wrapped, norm=task.threat.p, eps=task.eps, eps_step=task.step, max_iter=task.gradients,
-                num_random_init=1, verbose=False,
+                num_random_init=int(task.random_start), verbose=False,
             )
         )  # fmt: skip
 
@@ -193,14 +197,17 @@ def art(model: nn.Module, tasks: dict[str, Task]) -> dict[str, Attack]:
 def adv_lib(model: nn.Module, tasks: dict[str, Task]) -> dict[str, Attack]:
     """PGD returns the last fooling point, but does not look at the one after the last step.
 
-    No FGSM; in L2 its attack of this kind is Auto-PGD, with step sizes of its own.
+    No FGSM; in L2 its attack of this kind is Auto-PGD, with step sizes of its own, always from a random start.
     """
     sys.modules.setdefault("visdom", types.ModuleType("visdom"))  # for live plots; it no longer installs
     from adv_lib import attacks
 
     linf, l2, search = tasks["pgd-linf"], tasks["pgd-l2"], tasks["carlini-wagner"]
     return {
-        "pgd-linf": partial(attacks.pgd_linf, model, ε=linf.eps, absolute_step_size=linf.step, steps=linf.gradients),
+        "pgd-linf": partial(
+            attacks.pgd_linf, model, ε=linf.eps, absolute_step_size=linf.step, steps=linf.gradients,
+            random_init=linf.random_start,
+        ),
         "pgd-l2": partial(attacks.apgd, model, eps=l2.eps, norm=2, n_iter=l2.gradients, loss_function="ce"),
         "carlini-wagner": partial(
             attacks.carlini_wagner_l2, model, learning_rate=LEARNING_RATE, initial_const=LAMBDA,
@@ -301,11 +308,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         main.__doc__, argv,
         ("--tasks", {"nargs": "+", "choices": known, "default": known}),
         ("--libraries", {"nargs": "+", "choices": tuple(LIBRARIES), "default": tuple(LIBRARIES)}),
+        ("--start", {"choices": ("random", "x"), "default": "random", "help": "of PGD"}),
         ("--batch-size", {"type": int, "default": 1000, "help": "of the main tables"}),
         ("--batch-sizes", {"type": int, "nargs": "*", "default": BATCH_SIZES, "help": "of the table over batch sizes"}),
         ("--repeats", {"type": int, "help": "timed runs of each; default: 3 to 30, by task"}),
     )  # fmt: skip
-    tasks = all_tasks(chosen.quick)
+    tasks = all_tasks(chosen.quick, chosen.start)
     model = counting(models.load("mnist_cnn")).eval()
     x, y, _ = data.load("mnist", "test")
     x, y = x[: chosen.digits], y[: chosen.digits]
