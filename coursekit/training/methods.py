@@ -1,6 +1,7 @@
 """Adversarial training: which points of P(x) the loop trains on, and what they cost."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -30,7 +31,8 @@ def adversarial_fit(
 
     method, with the passes (forward and back) that a batch takes, where standard training takes one:
       "fgsm"    2           one step from x. Goodfellow et al. 2015, section 6.
-      "fast"    2           one step of 1.25 eps from a random point of P(x). Wong et al. 2020, algorithm 3.
+      "fast"    2           one step of 1.25 eps from a random point of the ball, whatever the range of a pixel: started
+                            inside it, pixels at its ends would all step to the surface. Wong et al. 2020, algorithm 3.
       "free"    steps       trains on each of `steps` points of an ascent; the pass that updates the model also gives
                             the next point. That many updates for each batch, so ask for fewer epochs.
                             Shafahi et al. 2019, algorithm 1 (which begins where the batch before ended, not at random).
@@ -62,7 +64,8 @@ def adversarial_fit(
     def step(model: nn.Module, optimizer: Optimizer, x: Tensor, y: Tensor, t: float) -> Tensor:
         now = scaled(threat, schedule(t))
         # Drawn for the whole batch, then split: the number of processes makes no difference.
-        start = processes.share(now.search.sample(now.origin(x), generator=generator))
+        around = without_range(now) if method == "fast" else now
+        start = processes.share(around.search.sample(now.origin(x), generator=generator))
         if method == "free":
             return free_steps(model, optimizer, x, y, now, start, steps, processes)
         attack: Attack = {
@@ -155,6 +158,15 @@ def scaled(threat: PerturbationSet, factor: float) -> PerturbationSet:
         return dataclasses.replace(threat, eps=factor * threat.eps)
     if isinstance(threat, Masked):
         return dataclasses.replace(threat, ball=dataclasses.replace(threat.ball, eps=factor * threat.ball.eps))
+    return threat
+
+
+def without_range(threat: PerturbationSet) -> PerturbationSet:
+    """The LpBall or Masked for pixels of any value; any other set as it is."""
+    if isinstance(threat, LpBall):
+        return dataclasses.replace(threat, bounds=(-math.inf, math.inf))
+    if isinstance(threat, Masked):
+        return dataclasses.replace(threat, ball=dataclasses.replace(threat.ball, bounds=(-math.inf, math.inf)))
     return threat
 
 
