@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from coursekit.attacks.common import check_range
 from coursekit.losses import check_labels
 from coursekit.models.architectures import Normalize
 from coursekit.models.state import evaluating
@@ -27,13 +28,14 @@ class Interval(NamedTuple):
 def bounds(model: nn.Module, x: Tensor, threat: LpBall, method: str = "interval") -> Interval:
     """lower, upper (B, K) with lower <= f(x~) <= upper for every x~ in P(x).
 
-    model: a Sequential of Linear, Conv2d, ReLU, Flatten and the course's Normalize, used in eval mode. x: (B, ...) in
-    the range. threat: LpBall with p = inf, eps one number or one per image. method: "interval": every layer takes the
-    box of what its neurons can be to the box of what it can make of them. Differentiable in the model's parameters.
-    Sound up to floating-point rounding. Raises ValueError naming layers or methods it does not know.
+    model: a Sequential of Linear, Conv2d, ReLU, Flatten and the course's Normalize, used in eval mode. x: (B, ...)
+    floating, in threat.bounds. threat: LpBall with p = inf, eps one number or one per image. method: "interval": every
+    layer takes the box of what its neurons can be to the box of what it can make of them. Differentiable in the
+    model's parameters. Sound up to floating-point rounding. Raises ValueError naming layers or methods it does not
+    know, ValueError or TypeError for an x that is not in the range.
     Source: Gowal et al. 2018, eqs. 4 to 6; Mirman et al. 2018.
     """
-    _check(threat, method)
+    _check(x, threat, method)
     layers = _layers(model)
     with evaluating(model):
         return _through(layers, _box(x, threat))
@@ -46,7 +48,8 @@ def certified(model: nn.Module, x: Tensor, y: Tensor, threat: LpBall, method: st
     """
     with torch.no_grad():
         worst = worst_case_logits(model, x, y, threat, method)
-    return worst.argmax(dim=1) == y
+    # argmax of NaN is a class like any other, but a bound that is NaN bounds nothing.
+    return (worst.argmax(dim=1) == y) & ~worst.isnan().any(dim=1)
 
 
 def worst_case_logits(model: nn.Module, x: Tensor, y: Tensor, threat: LpBall, method: str = "interval") -> Tensor:
@@ -55,7 +58,7 @@ def worst_case_logits(model: nn.Module, x: Tensor, y: Tensor, threat: LpBall, me
     Tighter than upper_i - lower_y: the last layer is linear, so the difference of two logits is one more linear
     function, bounded at once. Arguments and errors as for `bounds`. Source: Gowal et al. 2018, section 3 (elision).
     """
-    _check(threat, method)
+    _check(x, threat, method)
     layers = _layers(model)
     last = layers[-1]
     if not isinstance(last, nn.Linear):
@@ -112,9 +115,9 @@ _RULES: dict[type, Callable[..., Interval]] = {
 
 
 def _box(x: Tensor, threat: LpBall) -> Interval:
-    """P(x) for p = inf."""
-    eps, (lo, hi) = per_image(threat.eps, x), threat.bounds
-    return Interval((x - eps).clamp_min(lo), (x + eps).clamp_max(hi))
+    """P(x) for p = inf. Both ends stay in the range, so that lower <= upper whatever x is: else the radius is < 0."""
+    eps = per_image(threat.eps, x)
+    return Interval((x - eps).clamp(*threat.bounds), (x + eps).clamp(*threat.bounds))
 
 
 def _layers(model: nn.Module) -> list[nn.Module]:
@@ -129,9 +132,12 @@ def _layers(model: nn.Module) -> list[nn.Module]:
     return layers
 
 
-def _check(threat: LpBall, method: str) -> None:
+def _check(x: Tensor, threat: LpBall, method: str) -> None:
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}; got {method!r}")
     if not isinstance(threat, LpBall) or threat.p != math.inf:
         got = f"p = {threat.p:g}" if isinstance(threat, LpBall) else type(threat).__name__
         raise ValueError(f"threat must be an LpBall with p = inf; got {got}")
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        raise TypeError(f"x must be a floating tensor; got {x.dtype if isinstance(x, Tensor) else type(x).__name__}")
+    check_range(x, threat.bounds, "the threat's bounds")

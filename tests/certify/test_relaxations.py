@@ -91,6 +91,40 @@ def test_bounds_are_differentiable_follow_the_device_and_leave_the_mode():
     assert bounds(cnn, x, LpBall(0.1, math.inf)).upper.device.type == "meta"
 
 
+@pytest.mark.parametrize("x", [255 * torch.rand(3, 4), torch.full((3, 4), math.nan), -torch.rand(3, 4)])
+@pytest.mark.parametrize("function", [bounds, certified, worst_case_logits])
+def test_nothing_is_proven_about_an_image_outside_of_the_range(function, x):
+    y = () if function is bounds else (torch.zeros(3, dtype=torch.int64),)
+    with pytest.raises(ValueError, match="x must lie in the threat's bounds, 0 to 1; got"):
+        function(nn.Sequential(nn.Linear(4, 2)), x, *y, LpBall(0.1, math.inf))
+
+
+def test_the_lower_end_of_the_box_is_never_above_the_upper_one_even_if_x_is_off_by_rounding():
+    x = torch.full((1, 4), 1 + torch.finfo(torch.float32).eps)
+    lower, upper = bounds(nn.Sequential(nn.Linear(4, 3)), x, LpBall(0.0, math.inf))
+    assert (lower <= upper).all()
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_a_network_that_answers_nan_is_certified_nowhere(broken):
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3))
+    nn.init.constant_(model[0].bias, broken)
+    for y in range(3):
+        assert not certified(model, torch.rand(2, 4), torch.full((2,), y), LpBall(0.1, math.inf)).any()
+
+
+@pytest.mark.parametrize("y", [torch.tensor([3]), torch.tensor([-1]), torch.tensor([0.0]), torch.tensor([[0]])])
+def test_labels_are_checked(y):
+    with pytest.raises((ValueError, TypeError), match="y must"):
+        certified(nn.Sequential(nn.Linear(4, 3)), torch.rand(1, 4), y, LpBall(0.1, math.inf))
+
+
+@pytest.mark.parametrize("x", [torch.zeros(1, 4, dtype=torch.uint8), [[0.0] * 4]])
+def test_images_must_be_floating(x):
+    with pytest.raises(TypeError, match=r"x must be a floating tensor; got (torch\.uint8|list)"):
+        bounds(nn.Sequential(nn.Linear(4, 3)), x, LpBall(0.1, math.inf))
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
