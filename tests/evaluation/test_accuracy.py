@@ -6,8 +6,10 @@ import torch
 from torch import nn
 
 from coursekit.attacks import fgsm, pgd
+from coursekit.attacks.common import goal
 from coursekit.evaluation import accuracy_curve, robust_accuracy, wilson_interval
-from coursekit.perturbations import LpBall
+from coursekit.losses import cross_entropy
+from coursekit.perturbations import LpBall, Rotation
 
 
 class Threshold(nn.Module):
@@ -88,6 +90,39 @@ def test_a_curve_has_a_point_for_each_threat(cnn, digits):
         assert curve[0].robust > curve[1].robust > curve[2].robust > curve[3].robust
 
 
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_each_image_may_have_its_own_eps(batch_size):
+    x = torch.full((6, 1), 0.4)
+    y = torch.tensor([0, 1, 0, 0, 1, 0])  # two are wrong to begin with: the attack gets no image and no eps of theirs
+    eps = torch.tensor([0.2, 0.0, 0.05, 0.2, 0.0, 0.05])
+    threat = LpBall(eps, math.inf)
+    result = robust_accuracy(Threshold(), x, y, fgsm, threat=threat, batch_size=batch_size)
+    assert result.survived.tolist() == [False, False, True, False, False, True]
+    (point,) = accuracy_curve(Threshold(), x, y, fgsm, [threat], batch_size=batch_size)
+    assert torch.equal(point.survived, result.survived)
+
+
+def test_a_curve_takes_any_perturbation_set(cnn, digits):
+    x, y = (part[:20] for part in digits)
+    attack = partial(pgd, steps=3, generator=torch.Generator().manual_seed(0))
+    still, turned = accuracy_curve(cnn, x, y, attack, [Rotation(0.0), Rotation(90.0)])
+    assert still.robust == still.clean
+    assert turned.robust < turned.clean
+
+
+def test_a_model_that_looks_several_times_is_right_unless_it_is_wrong_each_time():
+    def model(x):  # two looks: at the image as it is, and a little darker
+        return torch.stack([torch.cat([0.5 - seen, seen - 0.5], dim=1) for seen in (x, x - 0.2)], dim=1)
+
+    x, y = torch.tensor([[0.1], [0.6], [0.6], [0.9]]), torch.tensor([0, 0, 1, 0])
+    result = robust_accuracy(model, x, y, lambda model, x, y: x + 0.2)
+    assert result.correct.tolist() == [True, True, True, False]
+    assert result.survived.tolist() == [True, False, True, False]
+    x_adv = pgd(model, x[:3], y[:3], LpBall(0.2, math.inf))
+    fooled = goal(y[:3], None, cross_entropy).reached(model(x_adv), y[:3])
+    assert torch.equal(robust_accuracy(model, x[:3], y[:3], lambda *_: x_adv).survived, ~fooled)
+
+
 @pytest.mark.parametrize(("successes", "trials"), [(0, 10), (10, 10), (3, 10), (920, 1000), (1, 1)])
 def test_the_interval_holds_the_shares_that_the_count_does_not_contradict(successes, trials):
     """Wilson's ends are the p with |p^ - p| = 1.96 sqrt(p (1 - p) / n); the other root is p^ itself at 0 and 1."""
@@ -110,11 +145,21 @@ def test_the_interval_covers_the_truth_about_95_times_of_100():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"x": torch.rand(0, 1), "y": torch.zeros(0, dtype=torch.int64)}, "x and y must hold the same N >= 1 images"),
-        ({"y": torch.zeros(3, dtype=torch.int64)}, r"x and y must hold the same .* got 2 and shape \(3,\)"),
+        ({"x": torch.rand(0, 1), "y": torch.zeros(0, dtype=torch.int64)}, "x must hold at least one image; got none"),
+        ({"x": torch.zeros(2, 1, dtype=torch.uint8)}, "x must be a floating tensor .* got torch.uint8"),
+        ({"y": torch.zeros(3, dtype=torch.int64)}, r"y must have one label per image, .* got \(3,\)"),
+        ({"y": torch.zeros(2)}, "y must be an int64 tensor .* got torch.float32"),
+        ({"y": [0, 1]}, "y must be an int64 tensor .* got list"),
+        ({"y": torch.tensor([0, 2])}, "y must hold classes 0 to 1"),
         ({"batch_size": 0}, "batch_size must be at least 1; got 0"),
+        ({"batch_size": 2.5}, "batch_size must be an int; got float"),
+        ({"threat": 0.1}, "threat must be a perturbation set"),
+        ({"threat": LpBall(torch.ones(3), 2)}, r"eps must be one number or one per image, \(2,\)|got shape \(3,\)"),
+        ({"model": lambda x: x[0]}, r"model must return logits \(2, K\) or \(2, S, K\); got \(1,\)"),
+        ({"attack": "pgd"}, "attack must be a function .* got str"),
         ({"attack": lambda model, x, y: x[:, :0]}, r"attack must return the shape of x, \(2, 1\); got \(2, 0\)"),
         ({"attack": lambda model, x, y: None}, "attack must return .* did it forget to return"),
+        ({"attack": lambda model, x, y: x / y[:, None]}, "attack must return images without NaN; got NaN in 2 of 2"),
     ],
 )
 def test_wrong_arguments_are_named(change, says):
@@ -124,6 +169,15 @@ def test_wrong_arguments_are_named(change, says):
         robust_accuracy(**arguments)
 
 
-def test_labels_must_be_a_tensor(cnn, digits):
-    with pytest.raises(TypeError, match="y must be a tensor; got list"):
-        robust_accuracy(cnn, digits[0], digits[1].tolist(), lambda model, x, y: x)
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((0, 0), "trials must be at least 1; got 0"),
+        ((-1, 5), "successes must be at least 0; got -1"),
+        ((6, 5), "successes must be at most trials, 5; got 6"),
+        ((0.5, 1), "successes must be an int; got float"),
+    ],
+)
+def test_an_interval_of_nothing_is_refused(arguments, says):
+    with pytest.raises((ValueError, TypeError), match=says):
+        wilson_interval(*arguments)
