@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from coursekit.attacks.common import Goal, goal
-from coursekit.attacks.minimum_norm import Closest, check_search, choose
+from coursekit.attacks.minimum_norm import Closest, check_search
 from coursekit.losses import cw_margin, cw_margin_targeted
 from coursekit.models.state import Classifier, differentiating, evaluating
 from coursekit.perturbations import per_image, round_towards, widen
-from coursekit.perturbations.common import norm
+from coursekit.perturbations.common import choose, norm
 
 FIRST_LAMBDA = 2.0  # times the smallest lambda that would do if the model were linear
 GROW, SHRINK = 1.3, 0.8  # what lambda is multiplied with when it was too small, and when it was large enough

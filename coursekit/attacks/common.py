@@ -1,10 +1,11 @@
 """What every attack needs around its formula: checked arguments, a goal, the gradient with respect to the input."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from coursekit.losses import Loss, check_labels, cross_entropy
 from coursekit.models.state import Classifier, differentiating
@@ -65,11 +66,21 @@ class Goal:
 
     def reached(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Which images are classified as the attack wants, bool (B,); if the model looks S times, each time."""
-        if logits.ndim == 3:
-            looks = logits.shape[1]
-            return self.reached(logits.flatten(0, 1), labels.repeat_interleave(looks)).view(-1, looks).all(1)
-        hit = logits.argmax(dim=1) == labels
-        return hit if self.targeted else ~hit
+        return _each_time(logits, labels, lambda hit: hit if self.targeted else ~hit)
+
+
+def misclassified(logits: Tensor, y: Tensor) -> Tensor:
+    """Which images are taken for another class than y, bool (B,). logits (B, K), or (B, S, K) for S looks at each.
+
+    Of several looks each has to be wrong. NaN is no class: an image whose logits hold one is not misclassified.
+    """
+    return _each_time(logits, y, lambda hit: ~hit)
+
+
+def _each_time(logits: Tensor, labels: Tensor, wanted: Callable[[Tensor], Tensor]) -> Tensor:
+    hit = logits.argmax(dim=-1) == (labels if logits.ndim == 2 else labels[:, None])
+    answer = wanted(hit) & ~logits.isnan().any(dim=-1)
+    return answer if logits.ndim == 2 else answer.all(1)
 
 
 def goal(y: Tensor, target: Tensor | int | None, loss: Loss) -> Goal:
@@ -108,6 +119,20 @@ def check_batch(x: Tensor, y: Tensor, target: Tensor | int | None) -> None:
         check_labels("target", target, batch=len(x))
     elif target is not None and (isinstance(target, bool) or not isinstance(target, int)):
         raise TypeError(f"target must be a class or an int64 tensor ({len(x)},); got {type(target).__name__}")
+
+
+def check_count(name: str, value: int, least: int = 1) -> None:
+    """Raises unless value is a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int; got {type(value).__name__}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}; got {value}")
+
+
+def check_generator(generator: Generator | None) -> None:
+    """Raises unless it is a torch.Generator or None."""
+    if generator is not None and not isinstance(generator, Generator):
+        raise TypeError(f"generator must be a torch.Generator or None; got {type(generator).__name__}")
 
 
 def check_range(x: Tensor, bounds: tuple[float, float], called: str = "bounds") -> None:

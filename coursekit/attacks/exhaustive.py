@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from coursekit.attacks.common import Goal, Loss, check_inputs, goal
-from coursekit.losses import cross_entropy
+from coursekit.attacks.common import Goal, check_inputs, goal
+from coursekit.losses import Loss, cross_entropy
 from coursekit.models.state import Classifier, differentiating, evaluating
 from coursekit.perturbations import LpBall, Masked, PerturbationSet, Rotation, per_image
 
@@ -73,9 +73,15 @@ def landscape(
     """The loss on the grid that `exhaustive` searches, as a table for a figure: z, loss and fooled for each image.
 
     For a rotation the axes are angle, shift to the right and shift down, each from -1 to 1 in units of its largest;
-    those whose largest is 0 are left out. Arguments as for `exhaustive`; the loss towards a target is as its formula
-    has it, small near the target. Raises ValueError or TypeError for what it cannot take.
+    those whose largest is 0 are left out. Arguments as for `exhaustive`, and for one image with a 0-dimensional y no
+    batch dimension; the loss towards a target is as its formula has it, small near the target. Raises ValueError or
+    TypeError for what it cannot take.
     """
+    if isinstance(y, Tensor) and y.ndim == 0:
+        table = landscape(
+            model, x[None], y[None], threat, points=points, target=target, loss=loss, batch_size=batch_size
+        )  # fmt: skip
+        return Landscape(*(part[0] for part in table))
     check_inputs(x, y, threat, target)
     grid = _grid(threat, threat.origin(x), points)
     unit = grid.view(-1, grid.shape[-1])

@@ -5,10 +5,10 @@ import math
 import torch
 from torch import Tensor
 
-from coursekit.attacks.common import Goal, check_batch, check_range, loss_and_gradient
+from coursekit.attacks.common import Goal, check_batch, check_count, check_range, loss_and_gradient
 from coursekit.models.state import Classifier
 from coursekit.perturbations import per_image, round_towards, widen
-from coursekit.perturbations.common import norm
+from coursekit.perturbations.common import choose, norm
 
 CLEARANCE = 4  # units in the last place of the largest logit
 
@@ -91,17 +91,9 @@ def check_search(
         raise ValueError(f"bounds must be (lo, hi) with lo < hi; got {bounds!r}")
     check_range(x, bounds)
     for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} must be an int; got {type(value).__name__}")
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1; got {value}")
+        check_count(name, value)
 
 
 def unit_length(bounds: tuple[float, float]) -> float:
     """The width of the image range, what step lengths are measured in; 1 if it has none."""
     return bounds[1] - bounds[0] if math.isfinite(bounds[1] - bounds[0]) else 1.0
-
-
-def choose(images: Tensor, this: Tensor, that: Tensor) -> Tensor:
-    """For each image, by a mask (B,), this or that, both (B, ...)."""
-    return torch.where(images.view(-1, *[1] * (this.ndim - 1)), this, that)

@@ -8,11 +8,19 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from coursekit.attacks.common import Goal, at_coordinates, check_inputs, goal, loss_and_gradient
+from coursekit.attacks.common import (
+    Goal,
+    at_coordinates,
+    check_count,
+    check_generator,
+    check_inputs,
+    goal,
+    loss_and_gradient,
+)
 from coursekit.losses import Loss, cross_entropy
 from coursekit.models.state import Classifier, differentiating, evaluating
 from coursekit.perturbations import PerturbationSet, per_image, widen
-from coursekit.perturbations.common import Steps
+from coursekit.perturbations.common import Steps, broad, choose
 
 StepSize = float | Tensor
 Schedule = Callable[[int], StepSize]
@@ -46,8 +54,8 @@ def pgd(
     is the mean of the S losses, and fooled means each time. early_stop: an image is done once it is fooled and keeps
     its first fooling point; one that was misclassified anyway comes back unchanged. generator: the only source of
     random numbers if given. start: the one point to start from (its projection), instead of at random or at x, in
-    the coordinates of P(x): like x for a ball. trace: a list that gets an Iterate for every step of every restart;
-    an image that is done stays at its fooling point.
+    the coordinates of P(x): like x for a ball; x competes all the same. trace: a list that gets an Iterate for every
+    step of every restart; an image that is done stays at its fooling point.
 
     Returns x_adv like x, detached, inside P(x): for each image the best point seen, x included, where fooling the
     model counts before loss. So no image has a lower loss than before, and restarts never lose anything. Only a
@@ -66,8 +74,7 @@ def pgd(
     check_settings(steps, restarts)
     if not callable(loss):
         raise TypeError(f"loss must be a function (logits, y) -> one value per image; got {type(loss).__name__}")
-    if generator is not None and not isinstance(generator, Generator):
-        raise TypeError(f"generator must be a torch.Generator or None; got {type(generator).__name__}")
+    check_generator(generator)
     if start is not None and (not isinstance(start, Tensor) or start.shape != threat.origin(x).shape):
         got = tuple(start.shape) if isinstance(start, Tensor) else type(start).__name__
         raise ValueError(f"start must be a tensor like x, {tuple(threat.origin(x).shape)}; got {got}")
@@ -77,11 +84,11 @@ def pgd(
     with evaluating(model), differentiating():
         clean = x.detach().clone()
         origin = threat.origin(clean)
-        etas = _step_sizes(threat.search.default_step(steps) if step_size is None else step_size, steps, origin)
+        etas = step_sizes(threat.search.default_step(steps) if step_size is None else step_size, steps, origin)
         search = _Search(model, clean, threat, goal(y, target, loss), early_stop, trace)
-        if random_start:
+        if random_start or start is not None:  # else x is the first point of the search anyway
             search.look(origin, ALL)
-        search.start_competes = steps > 1 or random_start
+        search.start_competes = steps > 1 or random_start or start is not None
         for _ in range(restarts if random_start else 1):
             if random_start:
                 z = threat.search.sample(origin, generator=generator)
@@ -172,10 +179,10 @@ class _Search:
         better = fooled & ~before | (fooled == before) & (loss > self.loss[images])
         better = better & ~self._done(images)
         if isinstance(images, slice):
-            torch.where(_broad(better, point), point, self.x_adv, out=self.x_adv)
+            torch.where(broad(better, point), point, self.x_adv, out=self.x_adv)
         else:
-            self.x_adv[images] = _choose(better, point, self.x_adv[images])
-        self.loss[images] = _choose(better, loss.to(self.loss.dtype), self.loss[images])
+            self.x_adv[images] = choose(better, point, self.x_adv[images])
+        self.loss[images] = choose(better, loss.to(self.loss.dtype), self.loss[images])
         self.fooled[images] = fooled | before
 
     def _record(self, point: Tensor, images: Images, logits: Tensor, loss: Tensor, *, keep: bool = True) -> None:
@@ -187,7 +194,7 @@ class _Search:
         else:
             self.latest = Iterate(*(part.clone() for part in self.latest))
             for part, new in zip(self.latest, news, strict=True):
-                part[images] = _choose(self._done(images), part[images], new)
+                part[images] = choose(self._done(images), part[images], new)
         if keep:
             self.trace.append(self.latest)
 
@@ -196,22 +203,14 @@ class _Search:
         return -loss if self.aim.targeted else loss
 
 
-def _choose(images: Tensor, this: Tensor, that: Tensor) -> Tensor:
-    """For each image, by a mask (B,), this or that, both (B, ...)."""
-    return torch.where(_broad(images, this), this, that)
-
-
-def _broad(images: Tensor, like: Tensor) -> Tensor:
-    """A mask (B,) in the shape that broadcasts against (B, ...)."""
-    return images.view(-1, *(1,) * (like.ndim - 1))
-
-
-def _step_sizes(step_size: StepSize | Schedule, steps: int, z: Tensor) -> list[StepSize]:
+def step_sizes(step_size: StepSize | Schedule, steps: int, z: Tensor) -> list[StepSize]:
     """eta_t for every step: a number, or one per image (B,) where z is. Raises if it cannot be one."""
     etas = [step_size(t) if callable(step_size) else step_size for t in range(steps)]
     for eta in etas:
         if isinstance(eta, Tensor):
             per_image(eta, z, "step_size")
+            if eta.device.type == "cpu" and not bool(((eta >= 0) & eta.isfinite()).all()):
+                raise ValueError(f"step_size must be finite and >= 0 for every image; got {eta.tolist()}")
         elif isinstance(eta, bool) or not isinstance(eta, (int, float)):
             raise TypeError(f"step_size must be a number or one per image (B,); got {type(eta).__name__}")
         elif not 0 <= eta < math.inf:
@@ -221,8 +220,5 @@ def _step_sizes(step_size: StepSize | Schedule, steps: int, z: Tensor) -> list[S
 
 def check_settings(steps: int, restarts: int) -> None:
     """Raises unless both are whole numbers >= 1."""
-    for name, value in (("steps", steps), ("restarts", restarts)):
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} must be an int; got {type(value).__name__}")
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1; got {value}")
+    check_count("steps", steps)
+    check_count("restarts", restarts)

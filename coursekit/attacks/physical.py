@@ -12,9 +12,17 @@ from typing import Protocol
 import torch
 from torch import Generator, Tensor, nn
 
-from coursekit.attacks.common import Loss, at_coordinates, check_inputs, goal, loss_and_gradient
-from coursekit.attacks.pgd import _step_sizes, cosine
-from coursekit.losses import cross_entropy
+from coursekit.attacks.common import (
+    at_coordinates,
+    check_batch,
+    check_count,
+    check_generator,
+    check_inputs,
+    goal,
+    loss_and_gradient,
+)
+from coursekit.attacks.pgd import cosine, step_sizes
+from coursekit.losses import Loss, check_labels, cross_entropy
 from coursekit.models.state import Classifier, differentiating, evaluating
 from coursekit.perturbations import PerturbationSet, widen
 from coursekit.perturbations.random import normal, uniform
@@ -110,7 +118,8 @@ class Views(nn.Module):
         if not isinstance(logits, Tensor) or logits.ndim < 2 or len(logits) != len(x) * self.samples:
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(f"model must return logits ({len(x) * self.samples}, K); got {got}")
-        return logits.reshape(len(x), logits[:1].numel() // logits.shape[-1] * self.samples, logits.shape[-1])
+        # A model that looks several times itself sees each view so often.
+        return logits.reshape(len(x), self.samples * logits.shape[1:-1].numel(), logits.shape[-1])
 
 
 def views(model: Classifier, transform: Transform, samples: int = 8, generator: Generator | None = None) -> Views:
@@ -122,11 +131,10 @@ def views(model: Classifier, transform: Transform, samples: int = 8, generator: 
     Raises ValueError or TypeError for what it cannot take.
     Source: Athalye et al. 2018, "Synthesizing robust adversarial examples", section 2.
     """
-    _check_count("samples", samples)
+    check_count("samples", samples)
     if not callable(transform):
         raise TypeError(f"transform must be a function (x, *, generator) -> images; got {type(transform).__name__}")
-    if generator is not None and not isinstance(generator, Generator):
-        raise TypeError(f"generator must be a torch.Generator or None; got {type(generator).__name__}")
+    check_generator(generator)
     return Views(model, transform, samples, generator)
 
 
@@ -162,7 +170,7 @@ def expectation(
             generator=generator,
         )[0]  # fmt: skip
     check_inputs(x, y, threat, target)
-    _check_count("steps", steps)
+    check_count("steps", steps)
     check_number("smoothness", smoothness)
     check_number("printability", printability)
     if not callable(loss):
@@ -175,7 +183,7 @@ def expectation(
         origin = z = threat.origin(clean)
         project, velocity = threat.search.projector(origin), torch.zeros_like(origin)
         eta_0 = threat.search.default_step(steps) if step_size is None else step_size
-        eta = cosine(_step_sizes(eta_0, 1, origin)[0], steps)
+        eta = cosine(step_sizes(eta_0, 1, origin)[0], steps)
         for t in range(steps):
             x_t = threat.render(z, clean)
             gradient = loss_and_gradient(look, x_t, aim.labels, aim.objective)[2]
@@ -191,16 +199,23 @@ def success_over_views(
 ) -> Tensor:  # fmt: skip
     """P_t(f(t(x)) != y), estimated from fresh views: the share of `samples` random views that fool, (B,).
 
-    x: images (B, ...), mostly an attack's result; y: (B,) int64. target: the share that is classified as it instead.
-    Held out, if `generator` is another than the attack had. The model is used in eval mode and left as it was.
-    Raises ValueError or TypeError for what it cannot take.
+    x: images (B, ...) floating, mostly an attack's result; y: (B,) int64; one image with a 0-dimensional y also works.
+    target: the share that is classified as it instead. Held out, if `generator` is another than the attack had. The
+    model is used in eval mode and left as it was. Raises ValueError or TypeError for what it cannot take.
     """
-    _check_count("samples", samples)
+    if isinstance(y, Tensor) and y.ndim == 0:
+        return success_over_views(
+            model, x[None], y[None], transform, samples=samples, target=target, generator=generator
+        )[0]  # fmt: skip
+    check_batch(x, y, target)
+    check_count("samples", samples)
     aim, look = goal(y, target, cross_entropy), views(model, transform, 1, generator)
     hits = widen(x).new_zeros(len(x))
     with evaluating(look), torch.no_grad():
         for _ in range(samples):
-            hits += aim.reached(look(x), aim.labels)
+            logits = look(x)
+            check_labels("y" if target is None else "target", aim.labels, batch=len(x), classes=logits.shape[-1])
+            hits += aim.reached(logits, aim.labels)
     return hits / samples
 
 
@@ -264,8 +279,8 @@ def sticker(height: int, width: int, *, centre: Range = (0.5, 0.5), size: Range 
 
 def _centres(height: int, width: int) -> tuple[Tensor, Tensor]:
     """How far across (1, width) and down (height, 1) the centre of each pixel is, from 0 to 1."""
-    _check_count("height", height)
-    _check_count("width", width)
+    check_count("height", height)
+    check_count("width", width)
     return (torch.arange(width) + 0.5)[None] / width, (torch.arange(height) + 0.5)[:, None] / height
 
 
@@ -303,13 +318,6 @@ def _tilt_matrix(across: Tensor, down: Tensor) -> Tensor:
 
 def _between(ends: Range, share: Tensor) -> Tensor:
     return ends[0] + (ends[1] - ends[0]) * share
-
-
-def _check_count(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int; got {type(value).__name__}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1; got {value}")
 
 
 def _check_range(name: str, value: Range, above: float = -math.inf) -> None:

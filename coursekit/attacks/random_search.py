@@ -3,10 +3,11 @@
 import torch
 from torch import Generator, Tensor
 
-from coursekit.attacks.common import check_inputs, goal
+from coursekit.attacks.common import check_count, check_generator, check_inputs, goal
 from coursekit.losses import margin
 from coursekit.models.state import Classifier, evaluating
 from coursekit.perturbations import PerturbationSet
+from coursekit.perturbations.common import broad, choose
 from coursekit.perturbations.random import uniform
 
 LARGEST, SMALLEST = 0.5, 0.02  # the share of an image that a patch covers: at first, and in the end
@@ -28,8 +29,8 @@ def random_search(
     if isinstance(y, Tensor) and y.ndim == 0:
         return random_search(model, x[None], y[None], threat, queries=queries, generator=generator)[0]
     check_inputs(x, y, threat, None)
-    if isinstance(queries, bool) or not isinstance(queries, int) or queries < 1:
-        raise ValueError(f"queries must be an int >= 1; got {queries!r}")
+    check_count("queries", queries)
+    check_generator(generator)
     x_adv = x.detach().clone()
     if not len(x):
         return x_adv
@@ -46,8 +47,7 @@ def random_search(
             logits = model(point)
             value, hit = aim.objective(logits, aim.labels), aim.reached(logits, aim.labels)
             better = ~fooled & (hit | (value > best))
-            z = torch.where(_broad(better, z), candidate, z)
-            x_adv = torch.where(_broad(better, x_adv), point, x_adv)
+            z, x_adv = choose(better, candidate, z), choose(better, point, x_adv)
             best, fooled = torch.where(better, value, best), fooled | hit
     return x_adv
 
@@ -64,11 +64,6 @@ def _patch(z: Tensor, share: float, generator: Generator | None) -> Tensor:
         shape[axis] = length
         position = torch.arange(length, device=z.device).view(shape)
         size = max(1, round(side * length))
-        first = (uniform(_broad(z.flatten(1)[:, 0], z), generator) * (length - size + 1)).floor()
+        first = (uniform(broad(z.flatten(1)[:, 0], z), generator) * (length - size + 1)).floor()
         patch = patch * ((position >= first) & (position < first + size))
     return patch
-
-
-def _broad(values: Tensor, like: Tensor) -> Tensor:
-    """One value per image (B,), in the shape that broadcasts against (B, ...)."""
-    return values.view(-1, *(1,) * (like.ndim - 1))

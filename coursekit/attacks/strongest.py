@@ -3,11 +3,12 @@
 import torch
 from torch import Generator, Tensor
 
-from coursekit.attacks.common import Goal, check_inputs, goal
+from coursekit.attacks.common import Goal, check_generator, check_inputs, goal
 from coursekit.attacks.pgd import ALL, Images, check_settings, cosine, pgd
 from coursekit.losses import cross_entropy, margin
 from coursekit.models.state import Classifier, differentiating, evaluating
 from coursekit.perturbations import PerturbationSet, widen
+from coursekit.perturbations.common import choose
 
 SPREAD = 20.0  # between the largest and the smallest logit, where cross-entropy attacks best
 
@@ -39,21 +40,24 @@ def strongest(
         )[0]  # fmt: skip
     check_inputs(x, y, threat, None)
     check_settings(steps, restarts)
+    check_generator(generator)
     if not len(x):
         return x.detach().clone()
     with evaluating(model), differentiating():
         best = _Best(model, x.detach().clone(), goal(y, None, margin))
-        others = best.most_probable_others()
+        others, origin = best.most_probable_others(), threat.origin(best.clean)
         for r in range(restarts):
             for loss, target in (even_cross_entropy, None), (margin, None), (margin, others[:, r % others.shape[1]]):
                 images = (~best.fooled).nonzero().squeeze(1) if early_stop else ALL
                 if isinstance(images, Tensor) and not len(images):
                     return best.x
                 part = threat.select(images)
+                # Drawn for all: where an image starts must not depend on how many others are still standing.
+                start = threat.search.sample(origin, generator=generator)[images] if r else None
                 x_adv = pgd(
                     model, best.clean[images], best.aim.labels[images], part, loss=loss, steps=steps,
-                    step_size=cosine(part.search.default_step(1), steps), random_start=r > 0, early_stop=early_stop,
-                    target=None if target is None else target[images], generator=generator,
+                    step_size=cosine(part.search.default_step(1), steps), random_start=False, start=start,
+                    target=None if target is None else target[images], early_stop=early_stop,
                 )  # fmt: skip
                 best.update(x_adv, images)
     return best.x
@@ -89,7 +93,7 @@ class _Best:
             margin, fooled = self._judge(self.model(x), images)
         before = self.fooled[images]
         better = fooled & ~before | (fooled == before) & (margin > self.margin[images])
-        self.x[images] = torch.where(better.view(-1, *(1,) * (x.ndim - 1)), x, self.x[images])
+        self.x[images] = choose(better, x, self.x[images])
         self.margin[images] = torch.where(better, margin, self.margin[images])
         self.fooled[images] = fooled | before
 

@@ -43,7 +43,8 @@ def recipe(name: str, training: str = "standard", eps: float | None = None) -> d
     """How the weights of `load(name, training, eps)` were made, and what was measured on the test images.
 
     Keys: "command", "clean" and "robust" (accuracies), "attack" (what the robust accuracy was measured with). The
-    weights of "imagenet" were not made here: it has "source" instead, and "clean" as published.
+    weights of "imagenet" were not made here: it has only "source". Those of "ibp" have "certified", too: the share
+    that interval bounds prove robust.
     """
     path = weights_file(name, training, eps)
     if name == "imagenet":

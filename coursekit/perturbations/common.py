@@ -95,6 +95,16 @@ def norm(delta: Tensor, p: float) -> Tensor:
     return torch.linalg.vector_norm(rows(delta), ord=p, dim=1)
 
 
+def broad(mask: Tensor, like: Tensor) -> Tensor:
+    """One value per image (B,) in the shape that broadcasts against (B, ...)."""
+    return mask.view(-1, *(1,) * (like.ndim - 1))
+
+
+def choose(images: Tensor, this: Tensor, that: Tensor) -> Tensor:
+    """For each image, by a mask (B,), this or that, both (B, ...)."""
+    return torch.where(broad(images, this), this, that)
+
+
 def check_pair(x_tilde: Tensor, x: Tensor) -> None:
     """Raises unless x~ and x are floating tensors of one shape."""
     for name, value in (("x_tilde", x_tilde), ("x", x)):
