@@ -3,20 +3,22 @@ from functools import partial
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
-from coursekit import data, models
+from coursekit import models
 from coursekit.attacks import fgsm, pgd, random_search, strongest
 from coursekit.evaluation import counting
 from coursekit.losses import cross_entropy, margin
 from coursekit.perturbations import LpBall, Masked, Rotation
 
-quick = partial(strongest, steps=5, restarts=2)
+quick = partial(strongest, steps=3, restarts=2)
 ALL = {
     "strongest": quick, "strongest to the end": partial(quick, early_stop=False),
-    "random search": partial(random_search, queries=10),
+    "random search": partial(random_search, queries=6),
 }  # fmt: skip
-LINF = LpBall(0.1, math.inf)
+LINF, SMALL = LpBall(0.1, math.inf), LpBall(0.5, 2)
 
 
 @pytest.fixture(params=ALL)
@@ -42,45 +44,43 @@ def lead(model, x, y):
 
 
 def test_no_run_of_it_alone_finds_more(digits):
-    x, y = digits
+    x, y = (part[:40] for part in digits)
     robust = models.load("mnist_cnn", "pgd", 0.1)
     threat = LpBall(0.15, math.inf)
-    together = fooled(robust, strongest(robust, x, y, threat, steps=20, restarts=2, generator=seeded()), y)
+    together = fooled(robust, strongest(robust, x, y, threat, steps=20, restarts=1), y)
     for loss in (cross_entropy, margin):
         alone = pgd(robust, x, y, threat, steps=20, loss=loss, generator=seeded())
         assert together.sum() >= fooled(robust, alone, y).sum()
-    assert 0 < together.sum() < 100
+    assert 0 < together.sum() < 40
 
 
 @pytest.mark.parametrize("change", [lambda z: 100 * z, lambda z: 1e6 * z, lambda z: 1e-30 * z, lambda z: z + 1000])
 def test_scale_and_shift_of_the_logits_do_not_matter(cnn, digits, change):
-    x, y = (part[:40] for part in digits)
+    x, y = (part[:30] for part in digits)
     plain = fooled(cnn, strongest(cnn, x, y, LINF, steps=10, restarts=1), y)
     x_adv = strongest(lambda x: change(cnn(x)), x, y, LINF, steps=10, restarts=1)
     assert (fooled(cnn, x_adv, y).int() - plain.int()).sum().abs() <= 1
-    assert plain.sum() > 15
+    assert plain.sum() > 10
 
 
-def test_it_finds_the_exact_robust_accuracy_of_softmax_regression():
-    """0.55 at eps 0.05, where cross-entropy alone stays above: for each class the worst corner of the box is known."""
-    model = models.load("mnist_linear")
-    x, y, _ = data.load("mnist", "test")
-    eps, weight = 0.05, model[2].weight.detach() / model[0].std
-    low, high = (x - eps).clamp_min(0) - x, (x + eps).clamp_max(1) - x
-    logits = model(x).detach()
-    robust = torch.ones(len(x), dtype=torch.bool)
-    for other in range(10):
-        slope = (weight[other] - weight[y]).view_as(x)
-        worst = logits[:, other] - logits.gather(1, y[:, None])[:, 0]
-        worst = worst + torch.where(slope > 0, slope * high, slope * low).flatten(1).sum(1)
+@given(seed=st.integers(0, 1000))
+@settings(max_examples=3, deadline=None)
+def test_on_a_linear_classifier_it_finds_the_closed_form(seed):
+    """Towards each other class the worst point is a corner of the box, and every other class gets its round."""
+    weight, x = torch.randn(5, 20, generator=seeded(seed)).double(), torch.rand(40, 20, generator=seeded(seed)).double()
+    z, y = x @ weight.T, (x @ weight.T).argmax(1)
+    low, high = (x - 0.08).clamp_min(0) - x, (x + 0.08).clamp_max(1) - x
+    robust = torch.ones(40, dtype=torch.bool)
+    for other in range(5):
+        slope = weight[other] - weight[y]
+        worst = z[:, other] - z.gather(1, y[:, None])[:, 0] + torch.where(slope > 0, slope * high, slope * low).sum(1)
         robust &= (worst < 0) | (other == y)
-    standing = ~fooled(model, strongest(model, x, y, LpBall(eps, math.inf), steps=20, restarts=1), y)
-    assert (standing >= robust).all()
-    assert standing.sum() - robust.sum() <= 1
+    x_adv = strongest(lambda x: x @ weight.T, x, y, LpBall(0.08, math.inf), steps=30, restarts=4, generator=seeded())
+    assert torch.equal(fooled(lambda x: x @ weight.T, x_adv, y), ~robust)
 
 
 def test_more_rounds_never_lose_anything(digits):
-    x, y = (part[:50] for part in digits)
+    x, y = (part[:25] for part in digits)
     robust = models.load("mnist_cnn", "pgd", 0.1)
     threat = LpBall(0.15, math.inf)
     few, many = (strongest(robust, x, y, threat, steps=8, restarts=r, generator=seeded()) for r in (1, 3))
@@ -106,7 +106,7 @@ def test_without_early_stopping_the_margin_keeps_growing(cnn, digits):
 
 
 def test_only_images_still_standing_cost_anything(cnn, digits):
-    x, y = digits
+    x, y = (part[:12] for part in digits)
     x, y = x[~fooled(cnn, x, y)], y[~fooled(cnn, x, y)]
     easy, hard = counting(cnn), counting(cnn)
     strongest(easy, x, y, LpBall(0.5, math.inf), steps=20, restarts=3)
@@ -128,10 +128,10 @@ def test_the_first_round_leaves_nothing_to_chance(cnn, digits):
 
 
 def test_other_sets(attack, cnn, digits):
-    x, y = (part[:10] for part in digits)
+    x, y = (part[:4] for part in digits)
     for threat in (
         Masked(LpBall(1.0, math.inf), torch.arange(784).view(1, 28, 28) % 3 == 0), Rotation(20.0, 2.0),
-        LpBall(torch.linspace(0, 0.2, 10), math.inf), LpBall(torch.linspace(0, 3, 10), 2),
+        LpBall(torch.linspace(0, 0.2, 4), math.inf), LpBall(torch.linspace(0, 3, 4), 2),
     ):  # fmt: skip
         x_adv = attack(cnn, x, y, threat, generator=seeded())
         assert threat.contains(x_adv, x).all()
@@ -169,21 +169,21 @@ def test_the_result_is_a_new_detached_image_inside_the_set(attack, threat, model
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_other_dtypes(attack, threat, model, right, dtype):
+def test_other_dtypes(attack, model, right, dtype):
     x, y = right[0].to(dtype), right[1]
-    x_adv = attack(model.to(dtype), x, y, threat)
+    x_adv = attack(model.to(dtype), x, y, SMALL)
     assert x_adv.dtype == dtype
-    assert threat.contains(x_adv, x).all()
+    assert SMALL.contains(x_adv, x).all()
 
 
-def test_shapes_and_layouts(attack, threat, model, right):
+def test_shapes_and_layouts(attack, model, right):
     x, y = right
-    assert attack(model, x[:0], y[:0], threat).shape == (0, 2, 5, 5)
-    expected = attack(model, x[:1], y[:1], threat, generator=seeded())[0]
-    assert torch.equal(attack(model, x[0], y[0], threat, generator=seeded()), expected)
+    assert attack(model, x[:0], y[:0], SMALL).shape == (0, 2, 5, 5)
+    expected = attack(model, x[:1], y[:1], SMALL, generator=seeded())[0]
+    assert torch.equal(attack(model, x[0], y[0], SMALL, generator=seeded()), expected)
     strided = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
-    expected = attack(model, x, y, threat, generator=seeded())
-    torch.testing.assert_close(attack(model, strided, y, threat, generator=seeded()), expected, rtol=1e-4, atol=1e-4)
+    expected = attack(model, x, y, SMALL, generator=seeded())
+    torch.testing.assert_close(attack(model, strided, y, SMALL, generator=seeded()), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_an_image_does_not_depend_on_its_batch(threat, model, batch):
@@ -196,20 +196,20 @@ def test_an_image_does_not_depend_on_its_batch(threat, model, batch):
         torch.testing.assert_close(alone, together[i : i + 1], rtol=0, atol=1e-9)
 
 
-def test_a_zero_gradient_makes_no_nan(attack, threat, batch):
+def test_a_zero_gradient_makes_no_nan(attack, batch):
     x, y = batch
     for model in (lambda x: 0 * x.flatten(1)[:, :4], lambda x: torch.zeros(len(x), 4)):
-        assert threat.contains(attack(model, x, y, threat), x).all()
+        assert SMALL.contains(attack(model, x, y, SMALL), x).all()
 
 
-def test_everything_is_left_as_it_was(attack, threat, model, batch):
+def test_everything_is_left_as_it_was(attack, model, batch):
     x, y = batch[0].clone().requires_grad_(), batch[1].clone()
     for parameter in list(model.parameters())[::2]:
         parameter.grad = torch.ones_like(parameter)
     state = {name: value.clone() for name, value in model.state_dict().items()}
     modes = [module.training for module in model.modules()]
     random_state = torch.random.get_rng_state()
-    first, second = (attack(model, x, y, threat, generator=seeded(3)) for _ in range(2))
+    first, second = (attack(model, x, y, SMALL, generator=seeded(3)) for _ in range(2))
     assert torch.equal(first, second)
     assert torch.equal(torch.random.get_rng_state(), random_state)
     assert [module.training for module in model.modules()] == modes
@@ -223,18 +223,19 @@ def test_everything_is_left_as_it_was(attack, threat, model, batch):
 
 
 @pytest.mark.parametrize("switched_off", [torch.no_grad, torch.inference_mode])
-def test_it_works_where_gradients_are_switched_off(attack, threat, model, right, switched_off):
+def test_it_works_where_gradients_are_switched_off(attack, model, right, switched_off):
     x, y = right
-    expected = attack(model, x, y, threat, generator=seeded())
+    expected = attack(model, x, y, SMALL, generator=seeded())
     with switched_off():
-        assert torch.equal(attack(model, x.clone(), y.clone(), threat, generator=seeded()), expected)
+        assert torch.equal(attack(model, x.clone(), y.clone(), SMALL, generator=seeded()), expected)
         assert not torch.is_grad_enabled()
 
 
 @pytest.mark.parametrize("name", ["strongest to the end", "random search"])
-def test_nothing_leaves_the_device(name, threat, model, batch):
+def test_nothing_leaves_the_device(name, model, batch):
     x, y = (part.to("meta") for part in batch)
-    assert ALL[name](model.to("meta"), x, y, threat, generator=seeded()).device == x.device
+    short = {"steps": 2, "restarts": 1} if name == "strongest to the end" else {"queries": 2}
+    assert ALL[name](model.to("meta"), x, y, SMALL, generator=seeded(), **short).device == x.device
 
 
 @pytest.mark.parametrize(

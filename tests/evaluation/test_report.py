@@ -19,7 +19,7 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def report(model, digits, threat=LINF, attack=None, count=40, **settings):
+def report(model, digits, threat=LINF, attack=None, count=30, **settings):
     x, y = (part[:count] for part in digits)
     return attack_report(model, x, y, threat, attack, **{"steps": 20, "restarts": 2, "generator": seeded()} | settings)
 
@@ -49,14 +49,14 @@ class Hidden(nn.Module):
     ("model", "threat"),
     [
         (("mnist_cnn", "standard"), LINF),
-        (("mnist_cnn", "standard"), LpBall(1.5, 2)),
         (("mnist_cnn", "pgd", 0.1), LINF),
-        (("mnist_cnn", "pgd", 0.1), LpBall(10.0, 1)),
+        (("mnist_cnn", "pgd", 0.1), LpBall(1.5, 2)),
+        (("mnist_cnn", "standard"), LpBall(10.0, 1)),
         (("mnist_linear",), LpBall(0.03, math.inf)),
     ],
 )
 def test_an_honest_model_raises_no_doubt(model, threat, digits):
-    result = report(models.load(*model), digits, threat, steps=40)
+    result = report(models.load(*model), digits, threat, steps=30)
     assert result.doubts == [], result
     assert 0 < result.robust < 1
     assert str(result).endswith("No doubts.")
@@ -83,11 +83,12 @@ def test_hidden_gradients_raise_doubts(how, says, digits):
 
 
 def test_the_ensemble_survives_what_blinds_cross_entropy(digits):
-    attack = partial(strongest, steps=20, restarts=1, generator=seeded())
-    blinded, plain = Hidden("saturated"), models.load("mnist_cnn")
-    assert report(blinded, digits, attack=attack).doubts == []
-    left = [report(model, digits, attack=attack).robust for model in (blinded, plain)]
-    assert left[0] == pytest.approx(left[1], abs=0.03)
+    attack = partial(strongest, steps=10, restarts=1)
+    blinded, plain = (
+        report(model, digits, LINF, attack, steps=10) for model in (Hidden("saturated"), models.load("mnist_cnn"))
+    )
+    assert blinded.doubts == plain.doubts == []
+    assert abs(blinded.fooled["the attack"].sum() - plain.fooled["the attack"].sum()) <= 1
 
 
 def test_an_attack_that_does_nothing_is_found_out(cnn, digits):
@@ -138,12 +139,12 @@ def test_the_gap_between_the_losses_is_noticed():
 
 def test_the_numbers_fit_together(digits):
     robust = models.load("mnist_cnn", "pgd", 0.1)
-    x, y = (part[:40] for part in digits)
+    x, y = (part[:30] for part in digits)
     result = report(robust, digits, LpBall(0.15, math.inf))
     assert isinstance(result, AttackReport)
     assert torch.equal(result.right, robust(x).argmax(1) == y)
     for name, fooled in result.fooled.items():
-        assert fooled.shape == (40,)
+        assert fooled.shape == (30,)
         assert (fooled <= result.right).all()
         assert f"fooled by {name}" in str(result)
     assert sum(result.gained) == result.fooled["PGD"].sum()
@@ -156,12 +157,12 @@ def test_the_numbers_fit_together(digits):
 
 
 def test_every_image_is_explained(digits):
-    x, y = (part[:40].clone() for part in digits)
+    x, y = (part[:30].clone() for part in digits)
     cnn = models.load("mnist_cnn")
     y[0] = (y[0] + 1) % 10
     result = report(cnn, (x, y))
     assert result.explain(0) == "misclassified without any attack"
-    for i in range(1, 40):
+    for i in range(1, 30):
         said = result.explain(i)
         if result.fooled["PGD"][i]:
             assert re.fullmatch(r"fooled by PGD, start [12], after \d+ steps", said)
