@@ -5,6 +5,7 @@ from torch import nn
 from coursekit import data, models
 from coursekit.models.state import differentiating, evaluating
 from coursekit.training import measure
+from coursekit.training.recipes import certified_accuracy
 
 SHIPPED = sorted(path.name.removesuffix(".safetensors").split("-") for path in models.WEIGHTS.glob("*.safetensors"))
 SHIPPED = [(name, training, float(*eps) if eps else None) for name, training, *eps in SHIPPED]
@@ -13,6 +14,7 @@ SHIPPED = [(name, training, float(*eps) if eps else None) for name, training, *e
 def test_something_is_shipped():
     assert {("mnist_cnn", "standard", None), ("moons_mlp", "standard", None)} <= {*SHIPPED}
     assert {("mnist_cnn", "pgd", eps) for eps in (0.1, 0.2, 0.3)} <= {*SHIPPED}
+    assert {("mnist_cnn", "ibp", eps) for eps in (0.1, 0.3)} <= {*SHIPPED}
     assert {("mnist_cnn", method, 0.2) for method in ("fgsm", "fast", "trades")} <= {*SHIPPED}
 
 
@@ -25,6 +27,15 @@ def test_shipped_weights_are_as_good_as_recorded(arguments):
     one = 0.026 if name == "faces_cnn" else 0
     assert found.clean == pytest.approx(float(recorded["clean"]), abs=0.003 + one)
     assert found.robust == pytest.approx(float(recorded["robust"]), abs=0.01 + one)
+
+
+@pytest.mark.parametrize("eps", [0.1, 0.3])
+def test_bounds_prove_as_much_as_recorded(eps):
+    recorded = float(models.recipe("mnist_cnn", "ibp", eps)["certified"])
+    assert certified_accuracy(models.load("mnist_cnn", "ibp", eps), "mnist_cnn", eps) == pytest.approx(
+        recorded, abs=0.005
+    )
+    assert recorded <= float(models.recipe("mnist_cnn", "ibp", eps)["robust"])
 
 
 @pytest.mark.parametrize("arguments", SHIPPED)

@@ -400,7 +400,8 @@ def test_a_start_is_where_the_first_step_begins_in_the_ball_around_x(cnn, digits
     assert LINF.contains(result, x).all()
     gradient = input_gradient(cnn, start, y)
     expected = LINF.project(start + LINF.default_step(3) * gradient.sign(), x)
-    assert torch.allclose(trace[0].x, start) or torch.allclose(trace[0].x, expected)
+    torch.testing.assert_close(trace[0].x, start)
+    torch.testing.assert_close(trace[1].x, expected)
     again = pgd(cnn, x, y, LINF, steps=3, start=start, early_stop=False, generator=seeded(7))
     assert torch.equal(result, again)  # nothing is left to chance
 
@@ -417,3 +418,39 @@ def test_a_start_is_where_the_first_step_begins_in_the_ball_around_x(cnn, digits
 def test_bad_settings_are_named(cnn, digits, name, value, error):
     with pytest.raises(error, match=f"^{name} must be"):
         pgd(cnn, digits[0][:5], digits[1][:5], LINF, **{name: value})
+
+
+@pytest.mark.parametrize("steps", [1, 6])
+def test_with_a_start_of_ones_own_no_image_is_worse_for_the_attacker_either(cnn, digits, steps):
+    x, y = digits
+    y = y.clone()
+    y[:5] = (y[:5] + 1) % 10  # misclassified already
+    start = LINF.sample(x, generator=seeded(3))
+    for early_stop in (False, True):
+        x_adv = pgd(cnn, x, y, LINF, steps=steps, start=start, early_stop=early_stop)
+        was, now = fooled(cnn, x, y), fooled(cnn, x_adv, y)
+        assert (now | ~was).all()
+        kept = was == now
+        assert (loss_at(cnn, x_adv, y) >= loss_at(cnn, x, y) - 1e-6)[kept].all()
+    assert torch.equal(x_adv[:5], x[:5])
+
+
+@pytest.mark.parametrize("bad", [math.nan, -1.0, math.inf])
+def test_step_sizes_per_image_are_checked_like_one_for_all(cnn, digits, bad):
+    eta = torch.full((100,), 0.01)
+    eta[7] = bad
+    with pytest.raises(ValueError, match="step_size must be finite and >= 0 for every image"):
+        pgd(cnn, *digits, LINF, step_size=eta)
+
+
+def test_nan_is_no_class_that_an_image_could_be_taken_for(cnn, digits):
+    """A model that breaks down off the clean images: argmax of NaN is 0, but nobody is fooled by it."""
+    x, y = digits[0][1:20], digits[1][1:20]
+
+    def fragile(z):
+        far = ((z - x[: len(z)]).abs().amax((1, 2, 3)) > 1e-3)[:, None]
+        return torch.where(far, math.nan, cnn(z))
+
+    x_adv = pgd(fragile, x, y, LINF, steps=4, early_stop=False, random_start=False)
+    assert not torch.equal(x_adv, x) or not fragile(x_adv).isnan().any()
+    assert not fragile(x_adv).isnan().any()
