@@ -241,13 +241,15 @@ def test_the_result_is_a_new_detached_image_inside_the_set(model, right, dtype):
 def test_batches_of_any_kind(model, right):
     model.double()
     x, y = right[0].double(), right[1]
-    together = exhaustive(model, x, y, SMALL, points=3)
+    together, table = (function(model, x, y, SMALL, points=3) for function in (exhaustive, landscape))
     for size in (1, 7, 10_000):
         torch.testing.assert_close(exhaustive(model, x, y, SMALL, points=3, batch_size=size), together)
     strided = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
     torch.testing.assert_close(exhaustive(model, strided, y, SMALL, points=3), together)
     for i in range(3):
         torch.testing.assert_close(exhaustive(model, x[i], y[i], SMALL, points=3), together[i])
+        for part, whole in zip(landscape(model, x[i], y[i], SMALL, points=3), table, strict=True):
+            torch.testing.assert_close(part, whole[i])
     assert exhaustive(model, x[:0], y[:0], SMALL, points=3).shape == (0, 2, 5, 5)
     assert landscape(model, x[:0], y[:0], SMALL, points=3).loss.shape == (0, 3, 3, 3)
 

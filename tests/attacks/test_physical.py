@@ -187,6 +187,8 @@ def test_the_gradient_is_the_mean_of_those_of_the_views(cnn, few):
 def test_views_of_a_model_that_looks_several_times_itself(cnn, few):
     inner = views(cnn, MILD, 3, seeded())
     assert views(inner, VIEW, 2, seeded())(few[0]).shape == (20, 6, 10)
+    assert views(inner, VIEW, 2, seeded())(few[0][:0]).shape == (0, 6, 10)
+    assert views(cnn, VIEW, 2, seeded())(few[0][:0]).shape == (0, 2, 10)
 
 
 def test_pgd_on_views_fools_all_of_them_or_none(cnn, few):
@@ -212,6 +214,34 @@ def test_success_is_the_share_of_views_that_fool():
     torch.testing.assert_close(share, torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0]), rtol=0, atol=0.06)
     towards = success_over_views(model, x, y, RandomView(brightness=0.3), samples=400, target=1, generator=seeded())
     assert torch.equal(towards, share)
+    settings = {"transform": RandomView(brightness=0.3), "samples": 20}
+    together = success_over_views(model, x[:1], y[:1], **settings, generator=seeded())
+    assert torch.equal(success_over_views(model, x[0], y[0], **settings, generator=seeded()), together[0])
+    assert success_over_views(model, x[:0], y[:0], **settings).shape == (0,)
+    assert (success_over_views(lambda x: model(x) * math.nan, x, y, **settings) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"x": torch.zeros(2, 1, 4, 4, dtype=torch.uint8)}, TypeError, "x must be a floating tensor"),
+        ({"y": torch.zeros(2)}, TypeError, "y must be an int64 tensor .* got torch.float32"),
+        ({"y": torch.zeros(1, dtype=torch.int64)}, ValueError, r"y must have one label per image, .* got \(1,\)"),
+        ({"y": torch.zeros(2, 1, dtype=torch.int64)}, ValueError, r"y must have one label per image, .* got \(2, 1\)"),
+        ({"y": torch.tensor([0, 2])}, ValueError, "y must hold classes 0 to 1"),
+        ({"target": 2.7}, TypeError, "target must be a class .* got float"),
+        ({"target": 2}, ValueError, "target must hold classes 0 to 1"),
+        ({"samples": 0}, ValueError, "samples must be at least 1; got 0"),
+        ({"generator": 0}, TypeError, "generator must be a torch.Generator"),
+    ],
+)
+def test_success_of_what_makes_no_sense_is_refused(change, error, says):
+    arguments = {
+        "model": lambda x: x.flatten(1)[:, :2], "x": torch.rand(2, 1, 4, 4), "y": torch.tensor([0, 1]),
+        "transform": MILD, "samples": 2, **change,
+    }  # fmt: skip
+    with pytest.raises(error, match=says):
+        success_over_views(**arguments)
 
 
 # -- expectation over transformations

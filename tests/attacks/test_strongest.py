@@ -258,7 +258,7 @@ def test_wrong_arguments_are_named(attack, change, error, says):
     [
         (strongest, {"steps": 0}, "steps must be at least 1; got 0"),
         (strongest, {"restarts": 0}, "restarts must be at least 1; got 0"),
-        (random_search, {"queries": 0}, "queries must be an int >= 1; got 0"),
+        (random_search, {"queries": 0}, "queries must be at least 1; got 0"),
     ],
 )
 def test_wrong_settings_are_named(attack, settings, says):
