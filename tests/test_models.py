@@ -82,7 +82,7 @@ def test_no_eps_takes_the_largest():
     ("arguments", "says"),
     [
         (("mnist_cn",), "name must be one of 'mnist_cnn'.*got 'mnist_cn'"),
-        (("mnist_cnn", "fgsmm"), "training of 'mnist_cnn' must be one of .*'standard'.*got 'fgsmm'"),
+        (("mnist_cnn", "fgsmm"), "training of 'mnist_cnn' must be one of 'standard', 'fast', 'fgsm', .*got 'fgsmm'"),
         (("mnist_cnn", "pgd", 0.25), "eps of 'mnist_cnn' with training 'pgd' must be one of 0.1.*got 0.25"),
         (("mnist_cnn", "standard", 0.1), "eps of 'mnist_cnn' with training 'standard' must be None; got 0.1"),
     ],

@@ -79,7 +79,11 @@ def _shipped(name: str) -> dict[str, dict[float, Path]]:
     if name == "imagenet":
         return {"standard": {0.0: imagenet.weights()}}
     found: dict[str, dict[float, Path]] = {}
-    for path in sorted(WEIGHTS.glob(f"{name}-*.safetensors"), reverse=True):
+    for path in sorted(WEIGHTS.glob(f"{name}-*.safetensors"), key=_standard_first):
         _, training, *eps = path.name.removesuffix(".safetensors").split("-")
         found.setdefault(training, {})[float(eps[0]) if eps else 0.0] = path
     return found
+
+
+def _standard_first(path: Path) -> tuple[bool, str]:
+    return "-standard" not in path.name, path.name
