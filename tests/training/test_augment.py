@@ -3,6 +3,7 @@ from functools import partial
 import torch
 
 from coursekit.training import random_affine, random_shift
+from coursekit.training.augment import mirrored_shift
 
 STILL = {"degrees": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0}
 
@@ -16,6 +17,22 @@ def test_random_shifts_move_images_and_nothing_else(seeded):
     assert set(rows.tolist()) == set(columns.tolist()) == {2, 3, 4, 5, 6}
     edge = torch.ones(50, 2, 5, 5)
     assert set(random_shift(edge, seeded()).unique().tolist()) == {0.0, 1.0}
+
+
+def test_half_of_the_images_are_mirrored_left_to_right_and_all_are_moved(seeded):
+    x = torch.zeros(400, 1, 9, 11)
+    x[:, :, 3, 4], x[:, :, 3, 5], x[:, :, 5, 4] = 1, 2, 3  # tells left from right and up from down
+    moved = mirrored_shift(x, seeded())
+    mirrored = 0
+    for image in moved:
+        (one,), (two,), (three,) = ((image[0] == value).nonzero().tolist() for value in (1, 2, 3))
+        assert three == [one[0] + 2, one[1]]
+        assert two[0] == one[0]
+        assert abs(two[1] - one[1]) == 1
+        mirrored += two[1] < one[1]
+        assert image.sum() == 6
+    assert 160 < mirrored < 240
+    assert set((moved[:, 0] == 1).nonzero()[:, 1].tolist()) == {1, 2, 3, 4, 5}
 
 
 def test_no_affine_change_is_the_image_itself(digits, seeded):
@@ -62,7 +79,7 @@ def test_each_change_does_what_it_is_called(seeded):
 def test_the_generator_decides_and_values_stay_in_range(digits, seeded):
     x = digits[0]
     state = torch.random.get_rng_state()
-    for augment in (random_shift, random_affine):
+    for augment in (random_shift, mirrored_shift, random_affine):
         first, second, other = (augment(x, seeded(seed)) for seed in (0, 0, 1))
         assert torch.equal(first, second)
         assert not torch.equal(first, other)
