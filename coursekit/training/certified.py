@@ -12,6 +12,7 @@ from coursekit.perturbations import LpBall
 from coursekit.training.loop import fit, training_step
 from coursekit.training.processes import ALONE, Processes
 from coursekit.training.schedules import Schedule, ramp
+from coursekit.training.threats import check_threat, in_words
 
 SHARE = 0.5  # of the bound in the loss, once the radius is the full one
 
@@ -25,10 +26,12 @@ def certified_fit(
     The bounds of an ordinary network are far too wide to learn from. So eps and k grow from 0 together, eps to its
     full size and k to 1/2. A batch takes about three passes. threat: LpBall with p = inf. eps_schedule: t -> factor
     of the radius, and of 1/2 for k; None takes ramp(0.7). model: of layers that `certify.relaxations` knows.
-    settings: as for `fit`. Raises ValueError for a model or a threat that has no interval bounds.
+    settings: as for `fit`. Raises ValueError for a model or a threat that has no interval bounds, a radius for each
+    image, and x outside the threat's bounds.
     Source: Gowal et al. 2018, "On the effectiveness of interval bound propagation", eq. 12.
     """
     schedule = eps_schedule or ramp(0.7)
+    check_threat(threat, x, y)
     worst_case_logits(model, x[:1], y[:1], threat)  # raises if this is a model or a threat without bounds
 
     def step(model: nn.Module, optimizer: Optimizer, x: Tensor, y: Tensor, t: float) -> Tensor:
@@ -38,7 +41,8 @@ def certified_fit(
 
     radius = threat.eps
     eps = None if isinstance(radius, Tensor) else lambda t: radius * schedule(t)
-    return fit(model, x, y, step=step, eps=eps, generator=generator, processes=processes, **settings)
+    identity = {"method": "ibp", "threat": in_words(threat)}
+    return fit(model, x, y, step=step, eps=eps, generator=generator, processes=processes, identity=identity, **settings)
 
 
 def certified_loss(model: nn.Module, x_adv: Tensor, x: Tensor, y: Tensor, threat: LpBall, k: float) -> Tensor:

@@ -1,9 +1,11 @@
 """The training loop: sample a batch, attack it, update the parameters."""
 
+import math
 import time
 from collections.abc import Callable
 from functools import partial
 from os import PathLike
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -12,7 +14,7 @@ from tqdm.auto import tqdm
 
 from coursekit.losses import check_labels, cross_entropy
 from coursekit.training.processes import ALONE, Processes
-from coursekit.training.progress import Attack, Average, Epoch, Progress, one_source_of_randomness
+from coursekit.training.progress import Attack, Average, Epoch, Progress, fingerprint, one_source_of_randomness
 from coursekit.training.schedules import Schedule, falling
 
 Augment = Callable[[Tensor, Generator | None], Tensor]
@@ -27,6 +29,7 @@ def fit(
     validation: tuple[Tensor, Tensor] | None = None, validation_attack: Attack | None = None,
     patience: int | None = None, history: list[Epoch] | None = None, checkpoint: str | PathLike | None = None,
     processes: Processes = ALONE, step: Step | None = None, eps: Schedule | None = None,
+    identity: dict[str, Any] | None = None,
 ) -> nn.Module:  # fmt: skip
     """Trains the model in place on x (N, ...), y int64 (N,) with Adam and returns it in eval mode.
 
@@ -38,31 +41,42 @@ def fit(
 
     validation: images and labels, not trained on, which decide the epoch whose weights are returned: the one most
     accurate under validation_attack, or on the images themselves if there is none. So catastrophic overfitting shows
-    in the history, and is survived. patience: end after so many epochs without a new best. history: a list
+    in the history, and is survived. patience: end after so many epochs without a better accuracy. history: a list
     that gets an `Epoch` for each. checkpoint: a file, written after every epoch; if it is there, training goes on
-    from it, to the same weights, bit for bit, as without the interruption.
+    from it, to the same weights, bit for bit, as without the interruption. It knows its training by the data, the
+    seed of the generator, all numbers and schedules; attack, augment and validation are for the caller to keep.
 
     processes: `processes.accelerated()` splits every batch over the processes of Hugging Face accelerate. step, eps:
-    for methods that are more than an attack (see `adversarial_fit`): what to do with a batch, and t -> its radius.
-    Raises ValueError or TypeError for what it cannot take, and for a checkpoint of another training.
+    for methods that are more than an attack (see `adversarial_fit`): what to do with a batch, and t -> its radius;
+    identity: what the checkpoint shall know about them, in words and numbers.
+    Raises ValueError or TypeError for what it cannot take, and for a checkpoint of another training;
+    FloatingPointError at the end of an epoch whose loss is not finite, with history and checkpoint as before it.
     Source: lecture, slide "Adversarial Training: Algorithm".
     """
-    _check_data("x", "y", x, y)
+    check_data("x", "y", x, y)
     _check_settings(epochs, batch_size, lr, average, generator, processes)
     _check_validation(validation, validation_attack, patience)
     step = step or partial(_attacked, attack=attack, processes=processes)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
-    averaged = Average(model, average)
-    settings = {"images": len(x), "epochs": epochs, "batch_size": batch_size, "lr": lr, "average": average}
-    state = Progress(
-        model, optimizer, averaged, generator, validation, validation_attack, history, checkpoint, settings
-    )  # fmt: skip
+    settings: dict[str, Any] = {}
+    if checkpoint is not None:
+        settings = {
+            "epochs": epochs, "batch_size": batch_size, "lr": lr, "weight_decay": weight_decay, "average": average,
+            "lr_schedule": _values(lr_schedule), "eps": None if eps is None else _values(eps),
+            "x": fingerprint(x), "y": fingerprint(y), "seed": None if generator is None else generator.initial_seed(),
+            **(identity or {}),
+        }  # fmt: skip
     batches = -(-len(x) // batch_size)
     quiet = not (progress and processes.first)
 
     with one_source_of_randomness(generator, x.device):
-        state.resume()
         processes.agree(model)
+        averaged = Average(model, average)  # of weights that are those of all
+        state = Progress(
+            model, optimizer, averaged, generator, validation, validation_attack, history, checkpoint, settings,
+            processes,
+        )  # fmt: skip
+        state.resume()
         bar = tqdm(total=epochs, initial=state.epoch, desc="training", unit="epoch", disable=quiet, leave=False)
         while state.epoch < epochs and not state.waited(patience):
             started, loss = time.perf_counter(), x.new_zeros(())
@@ -79,9 +93,13 @@ def fit(
             clean, robust = state.accuracy()
             radius = None if eps is None else eps(t)
             seconds = time.perf_counter() - started
-            state.add(Epoch(state.epoch + 1, loss.item(), clean, robust, lr * lr_schedule(t), radius, seconds))
-            if processes.first:
-                state.save()
+            row = Epoch(state.epoch + 1, loss.item(), clean, robust, lr * lr_schedule(t), radius, seconds)
+            # Processes that measure differently, with BatchNorm say, would not end at the same epoch.
+            row = processes.from_first(row)
+            if not math.isfinite(row.loss):
+                raise FloatingPointError(f"lr must be smaller, or the model another: {lr!r} made the loss {row.loss}")
+            state.add(row)
+            state.save()
             bar.set_postfix(state.numbers(), refresh=False)
             bar.update()
         bar.close()
@@ -121,7 +139,13 @@ def _attacked(
     return training_step(model, optimizer, x, y, attack, processes=processes)
 
 
-def _check_data(x_name: str, y_name: str, x: Tensor, y: Tensor) -> None:
+def _values(schedule: Schedule) -> list[float]:
+    """A schedule as numbers, which can be written and compared."""
+    return [schedule(i / 8) for i in range(9)]
+
+
+def check_data(x_name: str, y_name: str, x: Tensor, y: Tensor) -> None:
+    """Raises unless x holds images (N, ...), at least one, and y their labels."""
     if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 2:
         got = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         raise TypeError(f"{x_name} must be a floating tensor (N, ...); got {got}")
@@ -152,7 +176,7 @@ def _check_validation(validation: tuple[Tensor, Tensor] | None, attack: Attack |
     if validation is not None:
         if not isinstance(validation, tuple | list) or len(validation) != 2:
             raise TypeError(f"validation must be a pair (x, y); got {type(validation).__name__}")
-        _check_data("validation[0]", "validation[1]", *validation)
+        check_data("validation[0]", "validation[1]", *validation)
     elif attack is not None or patience is not None:
         name = "validation_attack" if attack is not None else "patience"
         raise ValueError(f"{name} needs validation=(x, y), images that are not trained on; got None")

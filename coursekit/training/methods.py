@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from coursekit.attacks import fgsm, input_gradient, pgd
+from coursekit.attacks.pgd import ascend
 from coursekit.losses import cross_entropy
 from coursekit.models.state import differentiating, evaluating
 from coursekit.perturbations import LpBall, Masked, PerturbationSet
@@ -17,6 +18,7 @@ from coursekit.training.loop import fit, training_step
 from coursekit.training.processes import ALONE, Processes
 from coursekit.training.progress import Attack
 from coursekit.training.schedules import Schedule, constant
+from coursekit.training.threats import check_threat, in_words
 
 METHODS = ("fgsm", "fast", "free", "pgd", "trades")
 VALIDATION_STEPS = 10
@@ -44,13 +46,13 @@ def adversarial_fit(
 
     eps_schedule: t -> factor of the radius, such as `ramp(0.3)`, for an LpBall or Masked. validation_attack: None
     takes PGD with ten steps and the same random numbers every epoch, at the full radius. settings: as for `fit`.
-    Raises ValueError for another method, steps below 1, beta below 0, a radius that cannot be scheduled.
+    Raises ValueError for another method, steps below 1, beta below 0, a radius that cannot be scheduled, a radius or
+    a mask for each image, and x outside the threat's bounds.
     Source: lecture, slide "Adversarial Training: Algorithm".
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}; got {method!r}")
-    if not hasattr(threat, "project"):
-        raise TypeError(f"threat must be a perturbation set such as LpBall(0.1, math.inf); got {type(threat).__name__}")
+    check_threat(threat, x, y)
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise ValueError(f"steps must be an int of at least 1; got {steps!r}")
     if not beta >= 0:
@@ -81,7 +83,8 @@ def adversarial_fit(
     eps = None if radius is None else lambda t: radius * schedule(t)
     return fit(
         model, x, y, step=step, eps=eps, generator=generator, processes=processes,
-        validation_attack=validation_attack, **settings,
+        validation_attack=validation_attack,
+        identity={"method": method, "steps": steps, "beta": float(beta), "threat": in_words(threat)}, **settings,
     )  # fmt: skip
 
 
@@ -176,10 +179,10 @@ def _ascend(
 ) -> Tensor:  # fmt: skip
     """The slide's formula in the coordinates of P(x); returns the last point, as an image."""
     with evaluating(model), differentiating():
-        project = threat.search.projector(threat.origin(x))
-        for eta in etas:
-            gradient = input_gradient(lambda z: model(threat.render(z, x)), z, y, loss)
-            z = project(threat.search.step(z, gradient, eta))
+        z = ascend(
+            lambda z: input_gradient(lambda z: model(threat.render(z, x)), z, y, loss),
+            z, threat.origin(x), threat.search, etas,
+        )  # fmt: skip
         return threat.render(z, x).detach()
 
 

@@ -24,6 +24,10 @@ class Processes:
         """The sum of a tensor over all processes."""
         return value
 
+    def from_first(self, value: Any) -> Any:
+        """What the first process has, in all of them; anything that can be pickled, with tensors on the CPU."""
+        return value
+
     def add_gradients(self, model: nn.Module) -> None:
         """Gives every parameter the sum of its gradients in all processes."""
         if self.count == 1:
@@ -50,6 +54,11 @@ class _Accelerated(Processes):
     def sum(self, value: Tensor) -> Tensor:
         return self._accelerator.reduce(value.detach().clone(), reduction="sum")
 
+    def from_first(self, value: Any) -> Any:
+        from accelerate.utils import broadcast_object_list
+
+        return broadcast_object_list([value])[0]
+
 
 ALONE = Processes()
 
@@ -60,6 +69,7 @@ def accelerated(accelerator: Any = None) -> Processes:
     accelerator: an `accelerate.Accelerator` to use; None makes one. Model and data must be on its device, and the
     generator of every process seeded alike: each draws the random numbers of the whole batch and takes its part, so
     the result is that of one process, up to the order in which gradients are added. BatchNorm sees only the part.
+    The first process measures for all (accuracy, when to end), and alone reads and writes the checkpoint.
     Raises ImportError where Hugging Face accelerate is not installed.
     """
     if accelerator is None:

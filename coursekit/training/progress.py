@@ -1,6 +1,7 @@
 """What surrounds the training loop: averaged weights, the best epoch, the checkpoint."""
 
 import copy
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from coursekit.evaluation import robust_accuracy
+from coursekit.training.processes import ALONE, Processes
 
 Attack = Callable[..., Tensor]  # (model, x, y) -> x_adv like x
 
@@ -60,11 +62,12 @@ class Progress:
     def __init__(
         self, model: nn.Module, optimizer: Optimizer, average: Average, generator: Generator | None,
         validation: tuple[Tensor, Tensor] | None, attack: Attack | None, history: list[Epoch] | None,
-        path: str | os.PathLike | None, settings: dict[str, Any],
+        path: str | os.PathLike | None, settings: dict[str, Any], processes: Processes = ALONE,
     ) -> None:  # fmt: skip
         self.model, self.optimizer, self.average, self.generator = model, optimizer, average, generator
         self.validation, self.attack, self.settings = validation, attack, settings
         self.path = None if path is None else Path(path)
+        self.processes = processes
         self.history = [] if history is None else history
         self.epoch = self.best_epoch = 0
         self.best_score = -1.0
@@ -78,16 +81,18 @@ class Progress:
         return found.clean, None if self.attack is None else found.robust
 
     def add(self, row: Epoch) -> None:
-        """Notes an epoch; no worse than the best so far, it is the new best."""
+        """Notes an epoch. As good as the best so far, its weights are taken; only a better one is waited for anew."""
         self.epoch = row.epoch
         self.history.append(row)
         score = row.clean if row.robust is None else row.robust
-        if score is not None and score >= self.best_score:
+        if score is None or score < self.best_score:
+            return
+        if score > self.best_score:
             self.best_score, self.best_epoch = score, row.epoch
-            self.best = {name: value.clone() for name, value in self.average.model.state_dict().items()}
+        self.best = {name: value.clone() for name, value in self.average.model.state_dict().items()}
 
     def waited(self, patience: int | None) -> bool:
-        """Whether the best epoch is `patience` epochs ago."""
+        """Whether the best score was first reached `patience` epochs ago."""
         return patience is not None and self.epoch - self.best_epoch >= patience
 
     def finish(self) -> None:
@@ -96,8 +101,8 @@ class Progress:
             self.model.load_state_dict(self.best or self.average.model.state_dict())
 
     def save(self) -> None:
-        """Writes the checkpoint: under another name first, so that an interruption leaves the old one whole."""
-        if self.path is None:
+        """The first process writes the checkpoint, under another name first: interrupted, the old one stays whole."""
+        if self.path is None or not self.processes.first:
             return
         state = {
             "settings": self.settings, "epoch": self.epoch, "history": [tuple(row) for row in self.history],
@@ -113,13 +118,17 @@ class Progress:
 
     def resume(self) -> None:
         """Takes up the checkpoint, if there is one. Raises ValueError if it is of a training with other settings."""
-        if self.path is None or not self.path.exists():
+        if self.path is None:
             return
-        state = torch.load(self.path, map_location=self._device(), weights_only=True)
-        if state["settings"] != self.settings:
+        # The others may have no such file. All compare the settings, so that all of them end, or none.
+        state = self.processes.from_first(self._read() if self.processes.first else None)
+        if state is None:
+            return
+        theirs, ours = state["settings"], self.settings
+        if other := [name for name in theirs | ours if theirs.get(name) != ours.get(name)]:
+            was, got = ({name: settings.get(name) for name in other} for settings in (theirs, ours))
             raise ValueError(
-                f"checkpoint {self.path} is of a training with {state['settings']}; got {self.settings}: "
-                "delete it, or name another file"
+                f"checkpoint {self.path} is of a training with {was}; got {got}: delete it, or name another file"
             )
         self.epoch, self.best_epoch, self.best_score = state["epoch"], state["best_epoch"], state["best_score"]
         self.best = state["best"]
@@ -129,7 +138,7 @@ class Progress:
         self.average.model.load_state_dict(state["average"])
         self.average.steps = state["average_steps"]
         if self.generator is not None:
-            self.generator.set_state(state["generator"].cpu())
+            self.generator.set_state(state["generator"])
         set_random_state(state["random"], self._device())
 
     def numbers(self) -> dict[str, str]:
@@ -137,8 +146,20 @@ class Progress:
         row = self.history[-1]._asdict()
         return {name: f"{row[name]:.3g}" for name in ("loss", "clean", "robust", "eps") if row[name] is not None}
 
+    def _read(self) -> dict[str, Any] | None:
+        """The checkpoint, on the CPU, where it can be sent from; None if there is none."""
+        if self.path is None or not self.path.exists():
+            return None
+        return torch.load(self.path, map_location="cpu", weights_only=True)
+
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
+
+
+def fingerprint(tensor: Tensor) -> str:
+    """Shape, dtype and a hash of the values: tells data apart without keeping them."""
+    values = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
+    return f"{tuple(tensor.shape)} {tensor.dtype} {hashlib.sha256(values).hexdigest()[:16]}"
 
 
 @contextmanager
@@ -163,6 +184,6 @@ def random_state(device: torch.device) -> list[Tensor]:
 
 def set_random_state(states: list[Tensor], device: torch.device) -> None:
     """The opposite of `random_state`."""
-    torch.set_rng_state(states[0].cpu())
+    torch.set_rng_state(states[0])
     if device.type == "cuda":
-        torch.cuda.set_rng_state(states[1].cpu(), device)
+        torch.cuda.set_rng_state(states[1], device)

@@ -8,8 +8,8 @@ from torch import nn
 
 from coursekit import data, models
 from coursekit.attacks import fgsm, pgd
-from coursekit.perturbations import LpBall
-from coursekit.training import adversarial_fit, fit, one_cycle, plateau, ramp, training_step
+from coursekit.perturbations import LpBall, Masked
+from coursekit.training import adversarial_fit, certified_fit, fit, one_cycle, plateau, ramp, training_step
 from coursekit.training.processes import Processes
 from coursekit.training.schedules import constant, falling
 
@@ -143,10 +143,57 @@ def test_a_crash_while_writing_leaves_the_checkpoint_before(tmp_path, fresh, moo
     assert torch.equal(weights(resumed), weights(fit(fresh(), *moons, generator=seeded(), epochs=3, progress=False)))
 
 
-def test_a_checkpoint_of_another_training_is_refused(tmp_path, fresh, moons):
-    fit(fresh(), *moons, epochs=1, checkpoint=tmp_path / "one", progress=False)
-    with pytest.raises(ValueError, match=r"checkpoint .*one is of a training with .*'epochs': 1.*got .*'epochs': 2"):
-        fit(fresh(), *moons, epochs=2, checkpoint=tmp_path / "one", progress=False)
+OTHERS = {
+    "epochs": {"epochs": 2}, "batch_size": {"batch_size": 40}, "lr": {"lr": 0.1}, "average": {"average": 0.5},
+    "weight_decay": {"weight_decay": 0.1}, "lr_schedule": {"lr_schedule": constant}, "method": {"method": "trades"},
+    "steps": {"steps": 3}, "beta": {"beta": 1.0}, "eps": {"eps_schedule": ramp(0.5)}, "seed": {"generator": 1},
+    "x": {"x": 1.0}, "y": {"y": 0},
+}  # fmt: skip
+OTHER_THREATS = {
+    "radius": LpBall(0.04, math.inf), "norm": LpBall(0.05, 2), "bounds": LpBall(0.05, math.inf, (0.0, 2.0)),
+    "pixels": Masked(THREAT, torch.tensor([True, False])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [*OTHERS.items(), *(("threat", {"threat": threat}) for threat in OTHER_THREATS.values())]
+)
+def test_a_checkpoint_of_another_training_is_refused(name, other, tmp_path, fresh, moons, seeded):
+    def train(generator=0, x=0.5, y=1, **settings):
+        points, labels = moons[0][:60].clone(), moons[1][:60].clone()
+        points[7, 0], labels[7] = x, y
+        settings = {"threat": THREAT, "steps": 2, "epochs": 1, "batch_size": 30} | settings
+        adversarial_fit(
+            fresh(), points, labels, checkpoint=tmp_path / "one", generator=seeded(generator), progress=False,
+            **settings,
+        )  # fmt: skip
+
+    train()
+    train()
+    with pytest.raises(ValueError, match=f"checkpoint .*one is of a training with .*'{name}': .*; got .*'{name}': "):
+        train(**other)
+
+
+def test_a_checkpoint_knows_the_pixels_of_a_mask_and_only_names_what_differs(tmp_path, fresh, moons, seeded):
+    def train(*mask):
+        adversarial_fit(
+            fresh(), *moons, Masked(THREAT, torch.tensor(mask)), steps=1, epochs=1, checkpoint=tmp_path / "one",
+            generator=seeded(), progress=False,
+        )  # fmt: skip
+
+    train(True, False)
+    train(True, False)
+    with pytest.raises(ValueError, match=r"with {'threat': [^:]*}; got {'threat': [^:]*}: delete it"):
+        train(False, True)
+
+
+def test_a_checkpoint_of_another_kind_of_training_is_refused(tmp_path, fresh, moons, seeded):
+    settings = {"epochs": 1, "checkpoint": tmp_path / "one", "progress": False}
+    certified_fit(fresh(), *moons, THREAT, generator=seeded(), **settings)
+    with pytest.raises(ValueError, match=r"'method': 'ibp'.* got .*'method': 'pgd'"):
+        adversarial_fit(fresh(), *moons, THREAT, steps=1, generator=seeded(), **settings)
+    with pytest.raises(ValueError, match=r"'method': 'ibp'.* got .*'method': None"):
+        fit(fresh(), *moons, generator=seeded(), **settings)
 
 
 def breaks_after(epochs, batches):
@@ -175,12 +222,85 @@ def test_a_breakdown_is_seen_in_the_history_and_survived(fresh, moons, seeded):
     )  # fmt: skip
     robust = [row.robust for row in history]
     best = max(robust)
-    last_best = max(i for i, value in enumerate(robust) if value == best)
-    assert last_best < 6
+    first_best = robust.index(best)
+    assert first_best < 6
     assert robust[-1] < 0.6 < 0.8 < best
-    assert len(history) == last_best + 1 + 4
+    assert len(history) == first_best + 1 + 4
     kept = (model(fgsm(model, x[:200], y[:200], THREAT)).argmax(1) == y[:200]).float().mean()
     assert kept == pytest.approx(best)
+
+
+def test_patience_ends_a_training_that_stands_still(fresh, moons):
+    history = []
+    fit(fresh(), *moons, epochs=20, lr=1e-12, validation=moons, patience=3, history=history, progress=False)
+    assert len({row.clean for row in history}) == 1
+    assert len(history) == 1 + 3
+
+
+def test_of_epochs_that_are_equally_good_the_last_is_returned(fresh, moons, seeded, weights):
+    def step(model, optimizer, x, y, t):
+        with torch.no_grad():
+            model[-1].bias.add_(1)  # of both classes: changes no answer
+        return x.new_zeros(())
+
+    x, y = moons
+    model = fit(fresh(), x, y, epochs=3, batch_size=len(x), validation=(x, y), patience=2, step=step, progress=False)
+    torch.testing.assert_close(model[-1].bias, fresh()[-1].bias + 3)
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_training_that_diverges_ends_and_keeps_what_came_before(loss, tmp_path, fresh, moons, seeded):
+    count = []
+
+    def step(model, optimizer, x, y, t):
+        count.append(t)
+        return training_step(model, optimizer, x, y) + (loss if len(count) == 3 else 0)
+
+    x, y = moons
+    history, path = [], tmp_path / "half"
+    with pytest.raises(FloatingPointError, match=r"lr must be smaller.*0\.002 made the loss (nan|inf)"):
+        fit(
+            fresh(), x, y, epochs=5, batch_size=len(x), step=step, validation=moons, history=history, checkpoint=path,
+            generator=seeded(), progress=False,
+        )  # fmt: skip
+    assert [row.epoch for row in history] == [1, 2]
+    assert torch.load(path, weights_only=True)["epoch"] == 2
+
+
+def test_a_learning_rate_without_measure_is_named(fresh, moons, seeded):
+    with pytest.raises(FloatingPointError, match="lr must be smaller"):
+        fit(fresh(), *moons, lr=1e30, generator=seeded(), progress=False)
+
+
+class Bfloat16(nn.Module):
+    """Mixed precision: the weights in float32, the passes in bfloat16."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.model(x)
+
+
+WRAPPERS = {"mixed precision": Bfloat16, "compiled": partial(torch.compile, backend="aot_eager")}
+
+
+@pytest.mark.parametrize(("wrapper", "off"), [("mixed precision", 2e-2), ("compiled", 1e-5)])
+def test_a_step_of_a_wrapped_model_is_that_of_the_model(wrapper, off, fresh, moons, weights):
+    x, y = moons[0][:50], moons[1][:50]
+    model, twin = fresh(), fresh()
+    attack = partial(pgd, threat=THREAT, steps=3, random_start=False, early_stop=False)
+    losses = [
+        training_step(stepped, torch.optim.SGD(stepped.parameters(), lr=0.1), x, y, attack)
+        for stepped in (WRAPPERS[wrapper](model), twin)
+    ]
+    torch.testing.assert_close(losses[0].float(), losses[1], rtol=off, atol=off)
+    torch.testing.assert_close(weights(model), weights(twin), rtol=0, atol=off)
+    assert not torch.equal(weights(model), weights(fresh()))
+    assert model.training
+    assert all(parameter.grad.dtype == torch.float32 for parameter in model.parameters())
 
 
 def test_the_history_tells_each_epoch(fresh, moons, seeded):

@@ -10,8 +10,17 @@ from torch import nn
 from coursekit import data, models
 from coursekit.attacks import input_gradient, pgd
 from coursekit.perturbations import LpBall, Masked, Rotation
-from coursekit.training import METHODS, adversarial_fit, fit, ramp
-from coursekit.training.methods import climb, disagree, divergence, fast, free_steps, scaled, trades_loss
+from coursekit.training import METHODS, adversarial_fit, certified_fit, fit, ramp
+from coursekit.training.methods import (
+    climb,
+    disagree,
+    divergence,
+    fast,
+    free_steps,
+    scaled,
+    trades_loss,
+    without_range,
+)
 
 THREAT = LpBall(0.08, math.inf)
 
@@ -69,6 +78,59 @@ def test_fast_is_one_step_of_five_quarters_of_eps_from_the_start(fresh, moons, s
     by_hand = start + 1.25 * 0.08 * input_gradient(model, start, y).sign()
     by_hand = by_hand.clamp(x - 0.08, x + 0.08).clamp(0, 1)
     torch.testing.assert_close(fast(model, x, y, THREAT, start), by_hand)
+
+
+@pytest.mark.parametrize("mask", [None, torch.tensor([True, False])])
+def test_fast_starts_anywhere_in_the_ball_and_trains_within_the_range(mask, fresh, seeded):
+    """At the ends of the range, where a start inside it would always be on the same side of x."""
+    x, y = torch.tensor([[0.0, 1.0]]).repeat(100, 1), torch.zeros(100, dtype=torch.int64)
+    threat = THREAT if mask is None else Masked(THREAT, mask)
+    start = without_range(threat).sample(x, generator=seeded())
+    seen, model = [], fresh()
+    model.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0].detach()))
+    adversarial_fit(
+        model, x, y, threat, method="fast", epochs=1, batch_size=100, generator=seeded(), progress=False
+    )  # fmt: skip
+    attacked, trained_on = seen
+    assert (attacked - x).abs().max() <= 0.08 + 1e-6
+    outside = [(attacked[:, 0] < 0).float().mean(), (attacked[:, 1] > 1).float().mean()]
+    assert outside[0] == pytest.approx(0.5, abs=0.2)
+    assert outside[1] == (0 if mask is not None else pytest.approx(0.5, abs=0.2))
+    assert threat.contains(trained_on, x).all()
+    assert (start < 0).any()
+    assert without_range(Rotation(15.0, 2.0)) == Rotation(15.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("threat", "says"),
+    [
+        (LpBall(torch.full((60,), 0.05), math.inf), "one radius for all images.*got 60 radii"),
+        (Masked(LpBall(torch.full((60,), 0.05), 2), torch.ones(2, dtype=torch.bool)), "one radius for all images"),
+        (Masked(THREAT, torch.ones(60, 2, dtype=torch.bool), per_image=True), "one mask for all images.*per_image"),
+    ],
+)
+@pytest.mark.parametrize("train", [adversarial_fit, certified_fit])
+def test_a_set_for_each_image_is_refused_because_batches_are_shuffled(train, threat, says, fresh, moons):
+    with pytest.raises(ValueError, match=f"threat must have {says}"):
+        train(fresh(), moons[0][:60], moons[1][:60], threat, progress=False)
+
+
+def test_one_radius_may_be_a_tensor(fresh, moons, seeded, weights):
+    trained = [
+        adversarial_fit(
+            fresh(), *moons, LpBall(eps, math.inf), steps=1, epochs=1, generator=seeded(), progress=False
+        ) for eps in (0.25, torch.tensor(0.25))
+    ]  # fmt: skip
+    assert torch.equal(weights(trained[0]), weights(trained[1]))
+
+
+@pytest.mark.parametrize("train", [partial(adversarial_fit, method=method) for method in METHODS] + [certified_fit])
+def test_images_outside_the_range_of_the_threat_are_refused_before_anything_is_trained(train, fresh, moons, weights):
+    model = fresh()
+    for x in (255 * moons[0], moons[0] - 1, moons[0] * math.nan):
+        with pytest.raises(ValueError, match="x must lie in the threat's bounds, 0 to 1; got"):
+            train(model, x, moons[1], THREAT, progress=False)
+    assert torch.equal(weights(model), weights(fresh()))
 
 
 def test_the_climb_is_the_attacks_own(fresh, moons, seeded):
