@@ -21,6 +21,7 @@ from coursekit.attacks.common import check_inputs
 from coursekit.attacks.physical import views
 from coursekit.defenses.detection import Detector, Guarded
 from coursekit.defenses.obfuscation import Preprocessed
+from coursekit.losses import check_labels
 from coursekit.models.state import Classifier, evaluating
 from coursekit.perturbations import PerturbationSet
 
@@ -101,10 +102,11 @@ def evade(
     """Images of P(x) that the model gets wrong and that the detector takes for natural: score at most `threshold`.
 
     Targeted PGD on `Guarded(model, detector, threshold)`, the classifier with the further class "rejected": whoever
-    reaches the class t there has fooled the model and passed the detector. A threshold below the detector's own
-    leaves less to see. target: classes (B,) or one class for all; None takes for each image the wrong class that is
-    most likely at x. weight: what the score counts for beside the logits, see `Guarded`. For x, y, steps, step_size,
-    random_start, early_stop, generator, the result, and what is raised see `pgd`.
+    reaches the class t there has fooled the model and passed the detector. A threshold below the detector's own leaves
+    less to see. target: classes (B,) or one class for all; None takes for each image the wrong class that is most
+    likely at x. A model that looks several times, as `averaged` does, is to be fooled each time. weight: what the score
+    counts for beside the logits, see `Guarded`. For x, y, steps, step_size, random_start, early_stop, generator, the
+    result, and what is raised see `pgd`.
     Source: Carlini and Wagner 2017, "Adversarial examples are not easily detected", section 3.3.
     """
     if isinstance(y, Tensor) and y.ndim == 0:
@@ -116,6 +118,8 @@ def evade(
     if target is None and len(x):
         with evaluating(model), torch.no_grad():
             logits = model(x)
+        check_labels("y", y, batch=len(x), classes=logits.shape[-1])
+        logits = logits.mean(1) if logits.ndim == 3 else logits  # the class of the least mean cross-entropy stays first
         target = logits.scatter(1, y[:, None], -torch.inf).argmax(1)
     return pgd(
         Guarded(model, detector, threshold, weight=weight), x, y, threat, steps=steps, step_size=step_size,

@@ -10,9 +10,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from coursekit.defenses.common import check_positive
 from coursekit.losses import check_labels
 from coursekit.models.state import Classifier, evaluating
 from coursekit.perturbations import widen
+from coursekit.perturbations.common import broad
 
 Features = Callable[[Tensor], Tensor]
 FIT_BATCH = 500
@@ -160,8 +162,8 @@ class Guarded(nn.Module):
 
     Logits (B, K + 1): those of the model, Z, and for the last class max_i Z_i + weight * (score(x) / threshold - 1),
     the largest exactly if the score is above the threshold. So whoever wants class t and no alarm attacks this
-    classifier with the target t. threshold: > 0, a number or a tensor without dimensions. weight: > 0, the lead of
-    "rejected" at twice the threshold.
+    classifier with the target t. If the model looks several times, so does this: (B, S, K + 1). threshold: > 0, a
+    number or a tensor without dimensions. weight: > 0, the lead of "rejected" at twice the threshold.
     Source: Carlini and Wagner 2017, "Adversarial examples are not easily detected", section 3.3, here with a sum
     instead of a product, so that adding a constant to the logits changes nothing.
     """
@@ -171,16 +173,16 @@ class Guarded(nn.Module):
     ) -> None:
         super().__init__()
         for name, value in (("threshold", threshold), ("weight", weight)):
-            _check_positive(name, value)
+            check_positive(name, value)
         self.model, self.detector = model, detector
         self.threshold, self.weight = threshold, weight
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, K + 1), the last for "rejected"; in the dtype of the model's."""
+        """Logits (B, K + 1) or (B, S, K + 1), the last for "rejected"; in the dtype of the model's."""
         logits = self.model(x)
-        excess = self.detector.score(x) / self.threshold - 1
-        rejected = logits.amax(1) + self.weight * excess
-        return torch.cat([logits, rejected.to(logits.dtype)[:, None]], dim=1)
+        excess = broad(self.detector.score(x) / self.threshold - 1, logits)
+        rejected = logits.amax(-1, keepdim=True) + self.weight * excess
+        return torch.cat([logits, rejected.to(logits.dtype)], dim=-1)
 
 
 def auroc(clean_scores: Tensor, adv_scores: Tensor) -> float:
@@ -197,20 +199,6 @@ def auroc(clean_scores: Tensor, adv_scores: Tensor) -> float:
     adv = adv_scores.detach().to(clean).contiguous()
     below, not_above = (torch.searchsorted(clean, adv, right=right) for right in (False, True))
     return ((below + not_above).double().mean() / (2 * len(clean))).item()
-
-
-def _check_positive(name: str, value: float | Tensor) -> None:
-    """Raises unless value is a finite number above 0, or a tensor of one (looked at on the CPU only)."""
-    if isinstance(value, Tensor):
-        if value.ndim or not value.is_floating_point():
-            raise ValueError(f"{name} must be a number > 0; got {value.dtype} of shape {tuple(value.shape)}")
-        if value.device.type != "cpu":
-            return
-        value = value.item()
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number > 0; got {type(value).__name__}")
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} must be finite and > 0; got {value:g}")
 
 
 _features_of = features  # inside a class an argument goes by that name

@@ -8,11 +8,11 @@ Source: lecture, slide "What does not seem to work"; Athalye et al. 2018, "Obfus
 security".
 """
 
-import math
-
 import torch
 from torch import Generator, Tensor, nn
 
+from coursekit.attacks.common import check_count, check_generator
+from coursekit.defenses.common import check_positive
 from coursekit.models.state import Classifier
 from coursekit.perturbations import widen
 from coursekit.perturbations.random import normal, uniform
@@ -55,10 +55,7 @@ class Quantized(Preprocessed):
 
     def __init__(self, model: Classifier, levels: int = 16) -> None:
         super().__init__(model)
-        if isinstance(levels, bool) or not isinstance(levels, int):
-            raise TypeError(f"levels must be an int; got {type(levels).__name__}")
-        if levels < 2:
-            raise ValueError(f"levels must be at least 2; got {levels}")
+        check_count("levels", levels, least=2)
         self.levels = levels
 
     def transform(self, x: Tensor) -> Tensor:
@@ -85,7 +82,8 @@ class RandomNoise(Preprocessed):
         super().__init__(model)
         check_number("sigma", sigma)
         self.sigma = sigma
-        self.generator = _checked_generator(generator)
+        check_generator(generator)
+        self.generator = generator
 
     def transform(self, x: Tensor) -> Tensor:
         """x with noise; like x, not clipped to the image range."""
@@ -104,9 +102,10 @@ class RandomResize(Preprocessed):
 
     def __init__(self, model: Classifier, smallest: float = 0.8, generator: Generator | None = None) -> None:
         super().__init__(model)
-        _check_positive("smallest", smallest, 1)
+        check_positive("smallest", smallest, 1)
         self.smallest = smallest
-        self.generator = _checked_generator(generator)
+        check_generator(generator)
+        self.generator = generator
 
     def transform(self, x: Tensor) -> Tensor:
         """x smaller and elsewhere, interpolated bilinearly, 0 around; like x."""
@@ -140,7 +139,7 @@ class Saturated(nn.Module):
         super().__init__()
         _check_model(model)
         self.model = model
-        _check_positive("temperature", temperature)
+        check_positive("temperature", temperature)
         self.temperature = temperature
 
     def forward(self, x: Tensor) -> Tensor:
@@ -148,18 +147,6 @@ class Saturated(nn.Module):
         return self.model(x) / self.temperature
 
 
-def _check_positive(name: str, value: float, largest: float = math.inf) -> None:
-    check_number(name, value, largest)
-    if not value:
-        raise ValueError(f"{name} must be above 0; got 0")
-
-
 def _check_model(model: Classifier) -> None:
     if not callable(model):
         raise TypeError(f"model must be a classifier (B, ...) -> logits (B, K); got {type(model).__name__}")
-
-
-def _checked_generator(generator: Generator | None) -> Generator | None:
-    if generator is not None and not isinstance(generator, Generator):
-        raise TypeError(f"generator must be a torch.Generator or None; got {type(generator).__name__}")
-    return generator

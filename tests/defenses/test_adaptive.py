@@ -9,7 +9,9 @@ from torch import nn
 from coursekit import data
 from coursekit.attacks import input_gradient, pgd
 from coursekit.attacks.common import goal
+from coursekit.attacks.physical import views
 from coursekit.defenses import (
+    Guarded,
     Mahalanobis,
     NearestNeighbours,
     Preprocessed,
@@ -211,6 +213,21 @@ def test_a_classifier_need_not_be_a_module(small, right, detector, threat):
     assert torch.equal(attack(lambda x: small(x), detector, x, y, threat), expected)
 
 
+def test_a_model_that_looks_several_times_is_fooled_each_time(small, right, detector):
+    """Looks that are all the same change nothing; looks that differ are all to be taken in."""
+    x, y = right
+    threat = LpBall(0.5, math.inf)
+    small.eval()
+    expected = attack(small, detector, x, y, threat)
+    torch.testing.assert_close(attack(averaged(small, 3), detector, x, y, threat), expected)
+    brighter = views(small, lambda x, *, generator=None: x + 0.1 * (torch.arange(len(x)) % 2).view(-1, 1, 1, 1), 2)
+    x_adv = attack(brighter, detector, x, y, threat, threshold=100.0, steps=30)
+    looks = Guarded(brighter, detector, 100.0)(x_adv)
+    assert looks.shape == (8, 2, 5)
+    fooled = (looks.argmax(2) != y[:, None]) & (looks.argmax(2) != 4)
+    assert fooled.all(1).float().mean() > 0.5
+
+
 def test_a_zero_gradient_makes_no_nan(right, detector, threat):
     x, y = right
     flat = Mahalanobis(None, x, y, features=lambda x: x.flatten(1).round())
@@ -229,6 +246,8 @@ def test_nothing_leaves_the_device(small, right, detector, threat):
     [
         ({"x": torch.full((2, 3), 2.0)}, ValueError, "x must lie in the threat's bounds"),
         ({"y": torch.tensor([0])}, ValueError, "y must have one label per image"),
+        ({"y": torch.tensor([0, 10])}, ValueError, "y must hold classes 0 to 2; got values from 0 to 10"),
+        ({"y": torch.tensor([-1, 0])}, ValueError, "y must hold classes 0 to 2; got values from -1 to 0"),
         ({"target": "cat"}, TypeError, "target must be a class .* got str"),
         ({"threat": 0.1}, TypeError, "threat must be a perturbation set"),
         ({"threshold": 0.0}, ValueError, "threshold must be finite and > 0; got 0"),
