@@ -32,7 +32,7 @@ def strongest(
     with the largest margin, where fooling the model counts before margin. The model is used in eval mode and left as
     it was. Raises ValueError or TypeError for what it cannot take.
     Source: after Croce and Hein 2020, "Reliable evaluation of adversarial robustness"; the targets as in Gowal et al.
-    2019; the scaled cross-entropy after Yu and Xu 2023, section 4.
+    2019; the scaled cross-entropy after Yu and Xu 2023.
     """
     if isinstance(y, Tensor) and y.ndim == 0:
         return strongest(
@@ -53,7 +53,7 @@ def strongest(
                     return best.x
                 part = threat.select(images)
                 # Drawn for all: where an image starts must not depend on how many others are still standing.
-                start = threat.search.sample(origin, generator=generator)[images] if r else None
+                start = threat.search.start(origin, generator=generator)[images] if r else None
                 x_adv = pgd(
                     model, best.clean[images], best.aim.labels[images], part, loss=loss, steps=steps,
                     step_size=cosine(part.search.default_step(1), steps), random_start=False, start=start,

@@ -198,8 +198,8 @@ class AttackReport:
         if NO_LIMIT in self.fooled and not torch.equal(self.fooled[NO_LIMIT], self.right):
             left = _count(self.right & ~self.fooled[NO_LIMIT])
             doubts.append(
-                f"{left} of {_count(self.right)} images still stand when {self.judged} may change every pixel at "
-                "will. Any image of another class is within reach then, so it is the attack that fails."
+                f"{self.judged} leaves {left} of {_count(self.right)} images standing even if it may change every "
+                "pixel at will. Any image of another class is within reach then, so it is the attack that fails."
             )
         return doubts
 
