@@ -151,6 +151,36 @@ def test_half_precision_is_rounded_towards_x(p, dtype):
         assert (norm(delta, p) <= eps * (1 + 1e-5)).all()
 
 
+# -- projector, for loops
+
+
+@norms
+@given(seed=seeds, eps=radii, size=st.integers(1, 400), spread=st.sampled_from([1e-6, 0.1, 1.0, 1e4]))
+@settings(max_examples=60, deadline=None)
+def test_the_projector_of_a_loop_stays_in_the_set_and_close_to_the_nearest_point(p, seed, eps, size, spread):
+    x_tilde, x = points(seed, (4, size), spread)
+    ball = LpBall(eps, p)
+    quick, exact = ball.projector(x)(x_tilde), ball.project(x_tilde, x)
+    assert ball.contains(quick, x).all()
+    assert (norm(quick - exact, 2) <= 0.01 * eps + 1e-9).all()
+    farther = norm(x_tilde - quick, 2) - norm(x_tilde - exact, 2)
+    assert (farther <= 1e-3 * eps + 1e-9 * spread).all()
+
+
+@norms
+@dtypes
+def test_starts_lie_in_the_set_and_come_from_the_generator_alone(p, dtype):
+    _, x = points(2, (5, 1, 6, 6), dtype=dtype)
+    ball = LpBall(0.5, p)
+    state = torch.random.get_rng_state()
+    first, again = (ball.start(x, generator=torch.Generator().manual_seed(1)) for _ in range(2))
+    assert torch.equal(first, again)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert first.dtype == dtype
+    assert ball.contains(first, x).all()
+    assert not torch.equal(first, x)
+
+
 # -- contains
 
 

@@ -138,7 +138,7 @@ def check_generator(generator: Generator | None) -> None:
 def check_range(x: Tensor, bounds: tuple[float, float], called: str = "bounds") -> None:
     """Raises unless x lies in the image range. Looked at on the CPU only: another device would have to wait."""
     if x.device.type == "cpu" and x.numel():
-        low, high = x.min().item(), x.max().item()
+        low, high = (end.item() for end in x.aminmax())
         (lo, hi), slack = bounds, torch.finfo(x.dtype).eps
         if math.isnan(low) or low < lo - slack * abs(lo) or high > hi + slack * abs(hi):
             raise ValueError(f"x must lie in {called}, {lo:g} to {hi:g}; got {low:g} to {high:g}")

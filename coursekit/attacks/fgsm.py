@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from coursekit.attacks.common import at_coordinates, check_inputs, goal, input_gradient
+from coursekit.attacks.common import at_coordinates, check_inputs, goal, loss_and_gradient
 from coursekit.losses import cross_entropy
 from coursekit.models.state import Classifier, differentiating, evaluating
 from coursekit.perturbations import PerturbationSet
@@ -28,8 +28,8 @@ def fgsm(
         return x.detach().clone()
     with evaluating(model), differentiating():
         aim = goal(y, target, cross_entropy)
-        clean = x.detach().clone()
+        clean = x.clone() if x.is_inference() else x.detach()
         origin, search = threat.origin(clean), threat.search
-        gradient = input_gradient(model, clean, aim.labels, aim.objective)
-        step = search.step(origin, at_coordinates(threat, origin, clean, gradient), search.default_step(1))
-        return threat.render(search.projector(origin)(step), clean).detach()
+        gradient = loss_and_gradient(model, clean, aim.labels, aim.objective)[2]
+        z = search.step(origin, at_coordinates(threat, origin, clean, gradient), search.default_step(1))
+        return threat.render(search.project(z, origin), clean).detach()

@@ -91,7 +91,7 @@ def pgd(
         search.start_competes = steps > 1 or random_start or start is not None
         for _ in range(restarts if random_start else 1):
             if random_start:
-                z = threat.search.sample(origin, generator=generator)
+                z = threat.search.start(origin, generator=generator)
             else:
                 z = origin.clone() if start is None else threat.search.projector(origin)(start.detach())
             _search_from(z, origin, threat, etas, search)

@@ -45,8 +45,14 @@ class PerturbationSet(Protocol):
 class Steps(Protocol):
     """Coordinates that an attack can step in: `LpBall`, or a part of one."""
 
+    def project(self, x_tilde: Tensor, x: Tensor) -> Tensor:
+        """The point nearest to x_tilde, around x (B, ...)."""
+
     def projector(self, x: Tensor) -> Callable[[Tensor], Tensor]:
-        """x_tilde -> the point nearest to it, around x (B, ...)."""
+        """x_tilde -> the point nearest to it, or nearly so, around x (B, ...)."""
+
+    def start(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """A random point for every x, (B, ...), to start a search from."""
 
     def sample(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
         """A random point for every x, (B, ...)."""

@@ -13,6 +13,7 @@ from coursekit.perturbations.random import exponential, laplace, normal, uniform
 NORMS = (1, 2, math.inf)
 NORMAL = (1e-12, 1e12)  # gradients of such a norm can be squared in float32
 NEWTON_STEPS = 10
+LOOSE = 1e-3  # how far from the surface, relative to eps, a step of a loop may be before it is pulled inside
 
 Projector = Callable[[Tensor], Tensor]
 Shrink = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -65,17 +66,37 @@ class LpBall:
         the dtype of x.
         """
         check_pair(x_tilde, x)
-        return self.projector(x)(x_tilde)
+        nearest = {1: _nearest_l1, 2: _nearest_l2, math.inf: _nearest_linf}[self.p]
+        centre = widen(x)
+        inside = nearest(widen(x_tilde), centre, per_image(self.eps, centre), *self.bounds)
+        return round_towards(inside, x)
 
     def projector(self, x: Tensor) -> Projector:
-        """x~ -> Pi(x~) around x (B, ...), for a loop: what depends on x alone is computed once."""
+        """x~ -> Pi(x~) around x (B, ...), quick enough for every step of a loop.
+
+        What depends on x alone is computed once. For p = 2, on the CPU, the result lies in P(x) but is only nearly
+        the nearest point: the distance to that is of the order of LOOSE * eps.
+        """
         centre = widen(x)
         eps = per_image(self.eps, centre)
         if self.p == math.inf:
-            low, high = self._box(centre, eps)
+            low, high = _box(centre, eps, *self.bounds)
             return lambda x_tilde: round_towards(torch.clamp(widen(x_tilde), low, high), x)
-        nearest = _nearest_l2 if self.p == 2 else _nearest_l1
+        nearest = _nearest_l1 if self.p == 1 else _nearest_l2 if x.device.type != "cpu" else _nearly_nearest_l2
         return lambda x_tilde: round_towards(nearest(widen(x_tilde), centre, eps, *self.bounds), x)
+
+    def start(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """A random point of P(x) for every image (B, ...) to start a search from.
+
+        For p = inf as `sample`. For p = 1 and 2 nearly all of a ball of many dimensions lies at its surface, where a
+        search that begins ends worse than from within: the distance from x is shrunk by u^2, u uniform in [0, 1).
+        """
+        point = self.sample(x, generator=generator)
+        if self.p == math.inf:
+            return point
+        centre = widen(x)
+        nearer = uniform(per_image(0.0, centre), generator).square()
+        return round_towards(torch.lerp(centre, widen(point), nearer).clamp(*self.bounds), x)
 
     def sample(self, x: Tensor, *, generator: Generator | None = None, where: Tensor | None = None) -> Tensor:
         """A random point of P(x) for every image (B, ...); where: a bool tensor like x, only these pixels move.
@@ -87,7 +108,7 @@ class LpBall:
         centre = widen(x)
         eps = per_image(self.eps, centre)
         if self.p == math.inf:
-            low, high = self._box(centre, eps)
+            low, high = _box(centre, eps, *self.bounds)
             point = low + (high - low) * uniform(centre, generator)
             return self.project(point if where is None else torch.where(where, point, centre), x)
         noise = laplace(centre, generator) if self.p == 1 else normal(centre, generator) / math.sqrt(2)
@@ -173,9 +194,15 @@ class LpBall:
         eps = self.eps[images] if isinstance(self.eps, Tensor) and self.eps.ndim else self.eps
         return LpBall(eps, self.p, self.bounds)
 
-    def _box(self, centre: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
-        """For p = inf the ball and the range are one box: its lowest and its highest corner."""
-        return (centre - eps).clamp_min(self.bounds[0]), (centre + eps).clamp_max(self.bounds[1])
+
+def _box(x: Tensor, eps: Tensor, lo: float, hi: float) -> tuple[Tensor, Tensor]:
+    """For p = inf the ball and the range are one box: its lowest and its highest corner."""
+    return (x - eps).clamp_min_(lo), (x + eps).clamp_max_(hi)
+
+
+def _nearest_linf(z: Tensor, x: Tensor, eps: Tensor, lo: float, hi: float) -> Tensor:
+    """The point nearest to z with ||. - x||_inf <= eps and lo <= . <= hi; all (B, ...), eps (B, 1, ...)."""
+    return torch.clamp(z, *_box(x, eps, lo, hi))
 
 
 def _nearest_l2(z: Tensor, x: Tensor, eps: Tensor, lo: float, hi: float) -> Tensor:
@@ -199,6 +226,31 @@ def _along(z: Tensor, x: Tensor, eps: Tensor, lo: float, hi: float, shrink: Shri
     return torch.where(length == delta.abs(), z, x + delta.sign() * length).clamp(lo, hi)
 
 
+def _nearly_nearest_l2(z: Tensor, x: Tensor, eps: Tensor, lo: float, hi: float) -> Tensor:
+    """Like `_nearest_l2`, but to within LOOSE; a fraction of the time, because no coordinate is looked at by itself.
+
+    The nearest point is x + s (z - x), clipped, and its squared norm nearly linear in s^2: known at s = 1 and where s
+    would end if nothing were clipped, it gives the s to take. What is then missing, or too much, is mended by moving
+    straight towards x. Images for which that is too crude are left to `_newton`.
+    """
+    whole = z.clamp(lo, hi)
+    length = norm(whole - x, 2).view(eps.shape)
+    inside = length <= eps
+    if bool(inside.all()):
+        return whole
+    guess = eps / length
+    short = norm(torch.lerp(x, z, guess).clamp_(lo, hi).sub_(x), 2).view(eps.shape)
+    slope = (length.square() - short.square()) / (1 - guess.square())
+    s = (guess.square() + (eps.square() - short.square()) / slope).sqrt()
+    delta = torch.lerp(x, z, torch.where(inside, 1, s)).clamp_(lo, hi).sub_(x)
+    reached = norm(delta, 2).view(eps.shape)
+    nearest = torch.addcmul(x, delta, torch.where(inside | (reached <= eps), 1, eps / reached)).clamp_(lo, hi)
+    crude = ~(inside | ((reached - eps).abs() <= LOOSE * eps)).view(-1)
+    if bool(crude.any()):
+        nearest[crude] = _newton(z[crude], x[crude], eps[crude], lo, hi)
+    return nearest
+
+
 def _newton(z: Tensor, x: Tensor, eps: Tensor, lo: float, hi: float, s: Tensor | None = None, steps: int = 3) -> Tensor:
     """`_shrink_l2` for the CPU, where looking is free: ends as soon as it may, and goes on with the images left.
 
@@ -218,7 +270,7 @@ def _newton(z: Tensor, x: Tensor, eps: Tensor, lo: float, hi: float, s: Tensor |
     if not steps:
         nearest[rest] = _along(z, x, eps, lo, hi, _shrink_l2)
         return nearest
-    free = norm(torch.where(point[rest] == nearest[rest], delta[rest], 0), 2).view(eps.shape).square()
+    free = norm(delta[rest] * (point[rest] == nearest[rest]), 2).view(eps.shape).square()
     scale = ((eps.square() - (length.square() - free)) / free).sqrt()
     closer = _newton(z, x, eps, lo, hi, scale if s is None else scale * s[rest], steps - 1)
     if isinstance(rest, slice):

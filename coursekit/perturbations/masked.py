@@ -54,7 +54,7 @@ class Masked:
     def project(self, x_tilde: Tensor, x: Tensor) -> Tensor:
         """The point of P(x) nearest to x~; exact. x_tilde, x: (B, ...)."""
         check_pair(x_tilde, x)
-        return self.projector(x)(x_tilde)
+        return self.ball.project(torch.where(self._mask(x), widen(x_tilde), widen(x)), x)
 
     def projector(self, x: Tensor) -> Projector:
         """x~ -> Pi(x~) around x (B, ...), for a loop."""
@@ -64,6 +64,10 @@ class Masked:
     def sample(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
         """A random point of P(x) for every image (B, ...), distributed over the mask as LpBall.sample over all."""
         return self.ball.sample(x, generator=generator, where=self._mask(x))
+
+    def start(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """A random point of P(x) for every image (B, ...) to start a search from; see LpBall.start."""
+        return torch.where(self._mask(x), self.ball.start(x, generator=generator), x)
 
     def contains(self, x_tilde: Tensor, x: Tensor) -> Tensor:
         """Which x~ lie in P(x), bool (B,): in the ball, and equal to x outside the mask."""
