@@ -65,6 +65,7 @@ def assert_well_formed(table, task, names):
         assert "%" in cells[1]
 
 
+@pytest.mark.slow
 def test_attacks(capsys):
     names = ["coursekit", "coursekit, early stopping", "coursekit, same budget", "Foolbox"]
     tasks = attacks.all_tasks(quick=True)
@@ -76,6 +77,7 @@ def test_attacks(capsys):
         assert float(table["Foolbox"][-2]) == task.gradients
 
 
+@pytest.mark.slow
 def test_attacks_by_batch_size(capsys):
     table, by_size = run_attacks(capsys, ["coursekit"], "--tasks", "fgsm", "--batch-sizes", "1", "4")
     assert by_size[""] == ["1", "4", "6"]
@@ -108,6 +110,7 @@ def test_a_library_that_is_not_installed_is_named_and_left_out(capsys, monkeypat
     assert set(tables(out)[0]) == {"", "coursekit"}
 
 
+@pytest.mark.slow
 def test_training(capsys):
     training.main(["--quick", "--digits", "10", "--threads", "1"])
     (table,) = tables(capsys.readouterr().out)
@@ -116,6 +119,7 @@ def test_training(capsys):
     assert all(number >= 0 for cells in list(table.values())[1:] for number in numbers(cells))
 
 
+@pytest.mark.slow
 def test_robust_models(capsys):
     robust_models.main(["--quick", "--digits", "8", "--threads", "1", "--models", "standard", "pgd-0.1"])
     table, *_ = tables(capsys.readouterr().out)

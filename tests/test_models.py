@@ -18,7 +18,12 @@ def test_something_is_shipped():
     assert {("mnist_cnn", method, 0.2) for method in ("fgsm", "fast", "trades")} <= {*SHIPPED}
 
 
-@pytest.mark.parametrize("arguments", SHIPPED)
+QUICK = [("mnist_cnn", "pgd", 0.1), ("mnist_linear", "standard", None), ("moons_mlp", "standard", None)]
+
+
+@pytest.mark.parametrize(
+    "arguments", [some if some in QUICK else pytest.param(some, marks=pytest.mark.slow) for some in SHIPPED]
+)
 def test_shipped_weights_are_as_good_as_recorded(arguments):
     name, _, eps = arguments
     recorded = models.recipe(*arguments)

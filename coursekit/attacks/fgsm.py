@@ -32,4 +32,4 @@ def fgsm(
         origin, search = threat.origin(clean), threat.search
         gradient = loss_and_gradient(model, clean, aim.labels, aim.objective)[2]
         z = search.step(origin, at_coordinates(threat, origin, clean, gradient), search.default_step(1))
-        return threat.render(search.project(z, origin), clean).detach()
+        return threat.render(search.projector(origin)(z), clean).detach()

@@ -45,9 +45,6 @@ class PerturbationSet(Protocol):
 class Steps(Protocol):
     """Coordinates that an attack can step in: `LpBall`, or a part of one."""
 
-    def project(self, x_tilde: Tensor, x: Tensor) -> Tensor:
-        """The point nearest to x_tilde, around x (B, ...)."""
-
     def projector(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         """x_tilde -> the point nearest to it, or nearly so, around x (B, ...)."""
 

@@ -88,11 +88,11 @@ class LpBall:
     def start(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
         """A random point of P(x) for every image (B, ...) to start a search from.
 
-        For p = inf as `sample`. For p = 1 and 2 nearly all of a ball of many dimensions lies at its surface, where a
-        search that begins ends worse than from within: the distance from x is shrunk by u^2, u uniform in [0, 1).
+        As `sample`, but for p = 2. Nearly all of a ball of many dimensions lies at its surface, and a search that
+        begins there ends worse than from within: the distance from x is shrunk by u^2, u uniform in [0, 1).
         """
         point = self.sample(x, generator=generator)
-        if self.p == math.inf:
+        if self.p != 2:
             return point
         centre = widen(x)
         nearer = uniform(per_image(0.0, centre), generator).square()

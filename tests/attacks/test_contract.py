@@ -235,10 +235,11 @@ def test_mixed_precision(attack, threat, model, right):
     assert evaluated(model, x_adv, y).mean() > evaluated(model, x, y).mean()
 
 
+@pytest.mark.slow
 def test_a_compiled_model(model, right):
     x, y = right
     threat = LpBall(0.5, 2)
-    compiled = torch.compile(model, backend="eager")
+    compiled = torch.compile(model, backend="aot_eager")
     for attack, settings in ((fgsm, {}), (pgd, {"steps": 3, "random_start": False, "early_stop": False})):
         expected = attack(model, x, y, threat, **settings)
         torch.testing.assert_close(attack(compiled, x, y, threat, **settings), expected, rtol=1e-4, atol=1e-4)

@@ -127,6 +127,7 @@ def test_hidden_tests_are_not_shown(pages):
     assert "a hidden case fails. Think of what is below zero." in words
 
 
+@pytest.mark.slow
 def test_nbgraders_own_pages_do_not_show_them_either(new_course, filled, hand_in):
     course = new_course()
     hand_in(course, "wrong", filled(add="def add(a, b):\n    print(f'{a=}')\n    return abs(a) + abs(b)"))

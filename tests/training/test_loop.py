@@ -287,7 +287,9 @@ class Bfloat16(nn.Module):
 WRAPPERS = {"mixed precision": Bfloat16, "compiled": partial(torch.compile, backend="aot_eager")}
 
 
-@pytest.mark.parametrize(("wrapper", "off"), [("mixed precision", 2e-2), ("compiled", 1e-5)])
+@pytest.mark.parametrize(
+    ("wrapper", "off"), [("mixed precision", 2e-2), pytest.param("compiled", 1e-5, marks=pytest.mark.slow)]
+)
 def test_a_step_of_a_wrapped_model_is_that_of_the_model(wrapper, off, fresh, moons, weights):
     x, y = moons[0][:50], moons[1][:50]
     model, twin = fresh(), fresh()
