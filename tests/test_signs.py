@@ -130,6 +130,7 @@ def test_the_data_set_does_not_depend_on_what_is_switched_off():
     assert torch.equal(data.load("signs", "test").x.requires_grad_(), expected)
 
 
+@pytest.mark.slow
 def test_colours_alone_do_not_tell_the_signs_apart():
     """The nearest mean colour finds few of them: a classifier has to see shapes."""
     train, test = data.load("signs"), data.load("signs", "test")

@@ -77,6 +77,7 @@ def test_it_takes_the_steps_of_the_slide(cnn, digits):
 
 @given(seed=seeds, share=st.floats(0.05, 5))
 @settings(max_examples=8, deadline=None)
+@pytest.mark.slow
 def test_on_a_linear_model_the_minimiser_is_known(seed, share):
     """delta = -lambda/2 * w until that reaches the boundary; from there on lambda makes no difference."""
     weight, x, y = linear(2, seed)
@@ -218,6 +219,7 @@ def test_a_target_of_every_class_is_reached(cnn, digits):
 # -- beside another implementation
 
 
+@pytest.mark.slow
 def test_it_comes_closer_than_a_peer_with_three_times_the_gradients(cnn, digits):
     x, y = digits[0][:20], digits[1][:20]
     attack = foolbox.attacks.L2CarliniWagnerAttack(binary_search_steps=5, steps=50, stepsize=0.05, initial_const=1.0)

@@ -272,6 +272,7 @@ def test_a_sticker_towards_a_class_that_survives_views(cnn, few):
     assert after > before + 0.15
 
 
+@pytest.mark.slow
 def test_smoothness_and_printability_are_bought_with_success(cnn, few):
     x, y = few[0][:10], few[1][:10]
     mask = sticker(28, 28, centre=(0.15, 0.5), size=(0.2, 0.9))

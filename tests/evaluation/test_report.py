@@ -55,6 +55,7 @@ class Hidden(nn.Module):
         (("mnist_linear",), LpBall(0.03, math.inf)),
     ],
 )
+@pytest.mark.slow
 def test_an_honest_model_raises_no_doubt(model, threat, digits):
     result = report(models.load(*model), digits, threat, steps=30)
     assert result.doubts == [], result
@@ -82,6 +83,7 @@ def test_hidden_gradients_raise_doubts(how, says, digits):
         assert re.search(words, doubts), doubts
 
 
+@pytest.mark.slow
 def test_the_ensemble_survives_what_blinds_cross_entropy(digits):
     attack = partial(strongest, steps=10, restarts=1)
     blinded, plain = (
@@ -156,6 +158,7 @@ def test_the_numbers_fit_together(digits):
     assert low < result.robust < high
 
 
+@pytest.mark.slow
 def test_every_image_is_explained(digits):
     x, y = (part[:30].clone() for part in digits)
     cnn = models.load("mnist_cnn")
@@ -181,6 +184,7 @@ def test_it_is_a_table_in_a_notebook(cnn, digits):
     assert "L-inf ball of radius 0.1" in shown
 
 
+@pytest.mark.slow
 def test_sets_without_a_larger_one(cnn, digits):
     """A rotation has no eps; in a mask the attacker need not win, however large the ball."""
     masked = Masked(LpBall(0.3, math.inf), torch.arange(784).view(1, 28, 28) < 28)

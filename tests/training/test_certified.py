@@ -14,6 +14,7 @@ from coursekit.training.certified import certified_loss
 THREAT = LpBall(0.05, math.inf)
 
 
+@pytest.mark.slow
 def test_certified_training_makes_the_bounds_prove_something(fresh, seeded, moons):
     test = data.load("moons", "test")
     history = []
