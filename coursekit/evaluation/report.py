@@ -15,6 +15,7 @@ from coursekit.evaluation.accuracy import check_result, wilson_interval
 from coursekit.losses import Loss, cross_entropy, margin
 from coursekit.models.state import Classifier, differentiating, evaluating
 from coursekit.perturbations import LpBall, Masked, PerturbationSet
+from coursekit.perturbations.common import rows
 
 DRAWS, QUERIES = 20, 100  # of noise, and of random search
 SMALL = 0.05  # of eps: the step after which the loss is compared with what its gradient promised
@@ -339,7 +340,7 @@ def _at_x(model: Classifier, x: Tensor, y: Tensor, threat: PerturbationSet) -> d
     origin = threat.origin(x)
     slope = at_coordinates(threat, origin, x, by_margin)
     step = threat.search.projector(origin)(threat.search.step(origin, slope, SMALL * threat.search.default_step(1)))
-    promised = _rows(slope * (step - origin)).sum(1)
+    promised = rows(slope * (step - origin)).sum(1)
     came = _value(model, threat.render(step, x), y, margin) - _value(model, x, y, margin)
     return {
         "zero_at_x": _is_zero(first), "zero_margin_at_x": _is_zero(by_margin),
@@ -399,17 +400,13 @@ def _in_words(threat: PerturbationSet) -> str:
 
 
 def _is_zero(gradient: Tensor) -> Tensor:
-    return (_rows(gradient).nan_to_num() == 0).all(1)
+    return (rows(gradient).nan_to_num() == 0).all(1)
 
 
 def _differ(first: Tensor, second: Tensor) -> Tensor:
     """Whether two answers are further apart than rounding."""
-    size = _rows(first).abs().amax(1)
-    return _rows(first - second).abs().amax(1) > 1e-3 * size
-
-
-def _rows(values: Tensor) -> Tensor:
-    return values.reshape(len(values), -1) if len(values) else values.new_zeros(0, 1)
+    size = rows(first).abs().amax(1)
+    return rows(first - second).abs().amax(1) > 1e-3 * size
 
 
 def _count(images: Tensor) -> int:
