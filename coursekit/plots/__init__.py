@@ -1,0 +1,46 @@
+"""Figures in one house style, each with an alt text that says in words what is to be seen.
+
+Every function takes tensors (or a model and tensors) and returns a matplotlib `Figure`: the last line of a cell
+shows it, `display(figure)` shows it anywhere else. `alt_text(figure)` is what a screen reader says.
+"""
+
+from coursekit.plots.accuracy import curves, label_lines
+from coursekit.plots.display import alt_text, as_html, image_tag, install
+from coursekit.plots.look import (
+    BLUE,
+    CHANGE,
+    COLOURS,
+    GREEN,
+    GREY,
+    LINES,
+    ORANGE,
+    PURPLE,
+    SKY,
+    STYLE,
+    VERMILION,
+    ink,
+    style,
+    styled,
+)  # fmt: skip
+from coursekit.plots.loss_line import loss_along
+from coursekit.plots.pictures import (
+    gradient,
+    images,
+    percent,
+    perturbation,
+    probabilities,
+    probability_bars,
+    short,
+    show_image,
+    to_numpy,
+)  # fmt: skip
+from coursekit.plots.trust import convergence, diagnostics
+
+__all__ = [
+    "BLUE", "CHANGE", "COLOURS", "GREEN", "GREY", "LINES", "ORANGE", "PURPLE", "SKY", "STYLE", "VERMILION", "alt_text",
+    "as_html", "convergence", "curves", "diagnostics", "gradient", "image_tag", "images", "ink", "install",
+    "label_lines", "loss_along", "percent", "perturbation", "probabilities", "probability_bars", "short", "show_image",
+    "style", "styled", "to_numpy",
+]  # fmt: skip
+
+install()

@@ -1,0 +1,14 @@
+"""Live figures: controls and one picture that follows them, with an alt text that follows too.
+
+An `Explorer` is an ipywidgets box. Shown in a notebook it is live; saved, exported or opened without a kernel its
+picture is still there. Without any front end it works as a plain object: `set`, `alt`, `png`.
+"""
+
+from coursekit.widgets.ball import adversarial_in_ball, attack_path, ball_explorer, ball_outline
+from coursekit.widgets.explorer import Choice, Explorer, Number
+from coursekit.widgets.scrubber import step_scrubber
+
+__all__ = [
+    "Choice", "Explorer", "Number", "adversarial_in_ball", "attack_path", "ball_explorer", "ball_outline",
+    "step_scrubber",
+]  # fmt: skip
