@@ -23,6 +23,7 @@ from coursekit.plots.look import (
     styled,
 )  # fmt: skip
 from coursekit.plots.loss_line import loss_along
+from coursekit.plots.norms import changes, distances, nearest_points
 from coursekit.plots.pictures import (
     gradient,
     images,
@@ -34,13 +35,15 @@ from coursekit.plots.pictures import (
     show_image,
     to_numpy,
 )  # fmt: skip
+from coursekit.plots.rotations import loss_by_angle
+from coursekit.plots.tradeoff import penalties_along, tradeoff
 from coursekit.plots.trust import convergence, diagnostics
 
 __all__ = [
     "BLUE", "CHANGE", "COLOURS", "GREEN", "GREY", "LINES", "ORANGE", "PURPLE", "SKY", "STYLE", "VERMILION", "alt_text",
-    "as_html", "convergence", "curves", "diagnostics", "gradient", "image_tag", "images", "ink", "install",
-    "label_lines", "loss_along", "percent", "perturbation", "probabilities", "probability_bars", "short", "show_image",
-    "style", "styled", "to_numpy",
+    "as_html", "changes", "convergence", "curves", "diagnostics", "distances", "gradient", "image_tag", "images", "ink",
+    "install", "label_lines", "loss_along", "loss_by_angle", "nearest_points", "penalties_along", "percent", "perturbation",
+    "probabilities", "probability_bars", "short", "show_image", "style", "styled", "to_numpy", "tradeoff",
 ]  # fmt: skip
 
 install()

@@ -6,9 +6,10 @@ picture is still there. Without any front end it works as a plain object: `set`,
 
 from coursekit.widgets.ball import adversarial_in_ball, attack_path, ball_explorer, ball_outline
 from coursekit.widgets.explorer import Choice, Explorer, Number
+from coursekit.widgets.norms import norm_explorer
 from coursekit.widgets.scrubber import step_scrubber
 
 __all__ = [
     "Choice", "Explorer", "Number", "adversarial_in_ball", "attack_path", "ball_explorer", "ball_outline",
-    "step_scrubber",
+    "norm_explorer", "step_scrubber",
 ]  # fmt: skip
