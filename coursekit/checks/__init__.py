@@ -15,6 +15,7 @@ nbgrader, and in a grader whose tests live in another process.
 """
 
 from coursekit.checks import expect, symptoms, table
+from coursekit.checks.choices import seal
 from coursekit.checks.exercise import MIME, Exercise, Score
 from coursekit.checks.failures import Crashed, Failure, NotAttempted, Wrong
 from coursekit.checks.prediction import reveal, yours
@@ -22,5 +23,5 @@ from coursekit.checks.values import ModelSpec, model, network
 
 __all__ = [
     "MIME", "Crashed", "Exercise", "Failure", "ModelSpec", "NotAttempted", "Score", "Wrong", "expect", "model",
-    "network", "reveal", "symptoms", "table", "yours",
+    "network", "reveal", "seal", "symptoms", "table", "yours",
 ]  # fmt: skip

@@ -4,12 +4,13 @@ They look in one order: is it there, type, shape, dtype, finite; only then what 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from coursekit.checks.choices import normalised, seal
 from coursekit.checks.failures import Wrong
 from coursekit.checks.student import Function
 from coursekit.checks.values import describe
@@ -123,6 +124,26 @@ def _difference(got: Tensor, expected: Tensor) -> tuple[str, str]:
     at = int(gap.argmax())
     place = "[" + ", ".join(str(int(i)) for i in torch.unravel_index(torch.tensor(at), gap.shape)) + "]"
     return f"{shown(got.flatten()[at].item())} at {place}", shown(expected.flatten()[at].item())
+
+
+def choice(got: Any, allowed: Sequence[str], sealed: str, salt: str, hint: str = "") -> str:
+    """One of the allowed words, and the right one. Returns it as it stands in `allowed`.
+
+    sealed: `checks.seal(answer, salt)` of the right one, so that it cannot be read off the test. Capital letters and
+    blanks around a word do not matter. hint: shown for another of the allowed words: something to think about, not
+    the answer.
+    """
+    words = "one of " + ", ".join(repr(word) for word in allowed)
+    if got is None or got is Ellipsis:
+        raise Wrong("no answer", words, "Choose one; a guess costs nothing.")
+    if not isinstance(got, str):
+        raise Wrong(describe(got), words, "Write the word in quotation marks, as a string.")
+    chosen = next((word for word in allowed if normalised(word) == normalised(got)), None)
+    if chosen is None:
+        raise Wrong(describe(got), words, "Is it spelled as in the list?")
+    if seal(chosen, salt) != sealed:
+        raise Wrong(repr(chosen), "another choice", hint)
+    return chosen
 
 
 def inside(x_adv: Any, x: Tensor, eps: float, bounds: tuple[float, float] = (0.0, 1.0), hint: str = "") -> None:
