@@ -34,8 +34,8 @@ def changes(
     captions = [""] * count if titles is None else [str(title) for title in titles]
     if len(captions) != count:
         raise ValueError(f"titles must have one entry for each of the {count} images; got {len(captions)}")
-    delta = x_tilde - x
-    lengths = {p: to_numpy(norm(delta, p)) for p in NAMES}
+    change = x_tilde - x
+    lengths = {p: to_numpy(norm(change, p)) for p in NAMES}
     caption = 0.22 * max(title.count("\n") + 1 for title in captions)
     figure = Figure(figsize=(count * size + 0.6, 2 * size + 0.9 + caption), layout="constrained")
     grid = figure.subplots(2, count, squeeze=False)
@@ -43,7 +43,7 @@ def changes(
     for place, (above, below) in enumerate(grid.T):
         show_image(above, to_numpy(x_tilde[place]), vmin=bounds[0], vmax=bounds[1])
         above.set_title(captions[place], loc="center", fontsize=10.5, weight="bold")
-        _show_delta(below, to_numpy(delta[place]))
+        _show_delta(below, to_numpy(change[place]))
         below.set_xlabel(
             "\n".join(f"‖δ‖{mark} = {short(lengths[p][place])}" for p, mark in NAMES.items()), fontsize=10.5
         )

@@ -120,7 +120,7 @@ def _(lp_norm):
 
 @exercise.case("a single image, unchanged: zero; and delta is left as it was")
 def _(lp_norm):
-    for p in (1, 2, math.inf):
+    for p in 1, 2, math.inf:
         expect.close(lp_norm(torch.zeros(1, 3, 4, 4), p), torch.zeros(1))
         expect.close(lp_norm(torch.full((1, 2, 2, 2), -0.5), p), torch.tensor([8 ** (1 / p) / 2]))
         expect.unchanged(lp_norm)
@@ -130,7 +130,7 @@ def _(lp_norm):
 def _(lp_norm):
     for shape in ((5, 3, 2, 4), (2, 7), (1, 1, 1)):
         delta = torch.randn(shape, dtype=torch.float64)
-        for p in (1, 2, math.inf):
+        for p in 1, 2, math.inf:
             expected = torch.linalg.vector_norm(delta.flatten(1), ord=p, dim=1)
             expect.tensor(lp_norm(delta, p), like=expected)
             expect.close(lp_norm(delta, p), expected)
@@ -400,7 +400,7 @@ def _(contains):
     x = torch.full((2, 1, 2, 2), 0.5)
     x_tilde = x.clone()
     x_tilde[0, 0, 1, 1] = math.nan
-    for p in (1, 2, math.inf):
+    for p in 1, 2, math.inf:
         says(contains(x_tilde, x, 0.3, p), "no yes", f"p = {p}: every comparison with NaN is false. Ask for what must hold, not for what must not.",
              yes_yes=f"p = {p}: every comparison with NaN is false, also 'distance > eps'. Ask for what must hold: 'distance <= eps'.")
         expect.unchanged(contains)
@@ -496,7 +496,7 @@ def _(one_worse):
 
 @exercise.case("from x itself, in each norm")
 def _(one_worse):
-    for p in (1, 2, math.inf):
+    for p in 1, 2, math.inf:
         worse(one_worse, centres, centres, slopes, 0.3, p)
 
 @exercise.case("L1 and L2, close to the surface")
@@ -1014,13 +1014,13 @@ def _(steepest):
 @exercise.case("ties and pixels with zero derivative: any of the best steps")
 def _(steepest):
     g = torch.tensor([[0.0, 2.0, -2.0, 0.0], [1.0, -1.0, 1.0, -1.0]])
-    for p in (1, 2, math.inf):
+    for p in 1, 2, math.inf:
         gains_most(steepest(g, p), g, p)
 
 @exercise.case("a gradient of zero gives zeros, and no NaN")
 def _(steepest):
     g = torch.tensor([[0.0, 0.0], [0.0, -3.0]])
-    for p in (1, 2, math.inf):
+    for p in 1, 2, math.inf:
         step = expect.tensor(steepest(g, p), like=g, hint=f"p = {p}: 0 / 0. What should a gradient without direction give?")
         expect.that(not bool(step[0].any()), f"for p = {p} a step of {step[0].abs().max().item():.3g} where the gradient is zero", "zeros",
                     "No direction, no step: zeros.")
@@ -1029,7 +1029,7 @@ def _(steepest):
 @exercise.case("a tiny gradient gets a whole step, a huge one as well")
 def _(steepest):
     for scale in (1e-10, 1e10):
-        for p in (1, 2, math.inf):
+        for p in 1, 2, math.inf:
             step = expect.tensor(steepest(scale * points, p), like=points)
             length = norm(step, p)
             expect.that(bool((length > 0.999).all()), f"for a gradient near {scale:g}, a step of L{p} norm {length.min().item():.3g}", "1",
@@ -1041,7 +1041,7 @@ def _(steepest):
 def _(steepest):
     digits = data.load("mnist", "test")
     g = attacks.input_gradient(checks.model("mnist_cnn").build(), digits.x[:4], digits.y[:4])
-    for p in (1, 2, math.inf):
+    for p in 1, 2, math.inf:
         gains_most(steepest(g, p), g, p)
         expect.unchanged(steepest)
 
@@ -1050,7 +1050,7 @@ def _(steepest):
 def _(steepest):
     for shape in ((1, 3, 2, 2), (5, 7), (2, 1, 4)):
         g = torch.randn(shape, dtype=torch.float64)
-        for p in (1, 2, math.inf):
+        for p in 1, 2, math.inf:
             gains_most(steepest(g, p), g, p)
 ### END HIDDEN TESTS
 
@@ -1309,7 +1309,7 @@ for name, p in {"L1": 1, "L2": 2, "L-inf": math.inf}.items():
     print(f"{name:>5} ball of radius {usual[p]:>4g}: the median digit leaves it at {first.median():.0f} degrees, the last one at {first.max():.0f}")
 
 lengths, marks = {}, {}
-for p in (1, 2, math.inf):
+for p in 1, 2, math.inf:
     lengths[p] = torch.stack([norm(rotate(x, angle) - x, p) for angle in angles.tolist()])
     apart = torch.cdist(x.flatten(1), x.flatten(1), p=p).masked_fill(y[:, None] == y, math.inf)
     marks[p] = {"usual ε": usual[p], "nearest other digit": apart.min(dim=1).values.median().item()}
