@@ -116,6 +116,55 @@ def test_what_is_painted_on_a_sign_is_seen_from_every_view_and_can_be_optimised(
     assert (grad[:, :3] >= 0).all()  # brighter paint, brighter photograph
 
 
+def test_what_is_fixed_is_not_drawn_and_all_else_stays():
+    drawn = signs.views(6, seeded())
+    fixed = signs.views(6, seeded(), light=0.9, shadow=0.0, haze=[0.0, 0.1, 0.2, 0.3, 0.4, 0.5], noise=0.0)
+    for name in ("homography", "background", "fading", "blur"):
+        assert torch.equal(getattr(fixed, name), getattr(drawn, name))
+    torch.testing.assert_close(fixed.haze.flatten(), torch.arange(6) / 10)
+    torch.testing.assert_close(fixed.light.mean(1), torch.full((6, 32, 32), 0.9))  # warmth: red up, blue down
+    assert not fixed.noise.any()
+    everything = dict.fromkeys(signs.FIXABLE, 0.5) | {"yaw": 0.0, "pitch": 0.0, "roll": 0.0, "distance": 5.0}
+    assert signs.photograph(faces(), signs.views(12, seeded(), **everything)).isfinite().all()
+
+
+def test_a_fixed_camera_looks_from_where_it_is_told():
+    plain = {"yaw": 0.0, "pitch": 0.0, "roll": 0.0, "distance": 6.0, "size": 0.8}
+    points = torch.tensor([[0.8, 0.0, 1.0], [0.0, 0.8, 1.0]])  # right edge and lower edge of the sign
+
+    def on_the_face(**change):
+        view = signs.views(1, seeded(), **(plain | change))
+        shift = view.homography[0] @ torch.tensor([0.0, 0.0, 1.0])
+        where = (view.homography[0] @ points.T).T
+        return where[:, :2] / where[:, 2:] - shift[:2] / shift[2]
+
+    # Head-on, half the photograph's width times 0.8 is half the sign's width.
+    torch.testing.assert_close(on_the_face(), torch.eye(2), rtol=0, atol=1e-5)
+    torch.testing.assert_close(on_the_face(size=0.4), 2 * torch.eye(2), rtol=0, atol=1e-5)
+    turned = on_the_face(yaw=60.0)  # half as wide: the same step across the photograph spans twice as much of the sign
+    assert turned[0, 0] > 1.5
+    assert turned[1, 1] == pytest.approx(1.0, abs=0.2)
+    tilted = on_the_face(roll=90.0)
+    torch.testing.assert_close(tilted.abs(), torch.eye(2).flip(0), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "says"),
+    [
+        ({"angle": 3.0}, "fixed must be among yaw, pitch, .*; got angle"),
+        ({"yaw": [1.0, 2.0]}, r"yaw must be a number or one for each of 3 views; got \(2,\)"),
+    ],
+)
+def test_what_cannot_be_fixed_is_named(fixed, says):
+    with pytest.raises(ValueError, match=says):
+        signs.views(3, **fixed)
+
+
+def test_any_photograph_takes_each_face_in_a_view_of_its_own():
+    x = signs.any_photograph(faces(), generator=seeded())
+    assert torch.equal(x, signs.photograph(faces(), signs.views(12, seeded())))
+
+
 def test_photographs_follow_the_device_of_the_faces():
     x = signs.photograph(torch.empty(3, 4, 64, 64, device="meta"), signs.views(3, seeded()))
     assert x.device.type == "meta"

@@ -1,8 +1,8 @@
 """Attacks that survive the real world: printed, looked at from anywhere, in any light.
 
 A camera shows the model not x but t(x), in a view t that nobody knows beforehand. `RandomView` draws such t, `views`
-is the model looking through them, and `expectation` attacks all of them at once. `glasses` and `sticker` are masks
-for the part of an image that an attacker can print.
+is the model looking through them, and `expectation` attacks all of them at once. `Worn` draws who wears a printed
+piece. `glasses` and `sticker` are masks for the part of an image that an attacker can print.
 """
 
 import math
@@ -103,6 +103,43 @@ class RandomView:
         # Written so that without contrast and brightness nothing is rounded.
         x = x + (contrast - 1) * (x - middle) + brightness
         return x + self.noise * normal(x, generator) if self.noise else x
+
+
+@dataclass(frozen=True, eq=False)
+class Worn:
+    """t ~ T: a printed piece, such as glasses, on another photograph each time.
+
+    photographs: (N, C, H, W). mask: bool, broadcasting to one of them: the pixels that the piece covers. Called with
+    pieces x (B, C, H, W), of which only the pixels of the mask matter, and optionally a generator, then the only source
+    of random numbers: draws a photograph for every piece. Returns pictures like x, differentiable in x.
+    So `expectation` makes one piece for all the photographs, and for others like them.
+    Source: Sharif et al. 2016, section 4.2.
+    """
+
+    photographs: Tensor
+    mask: Tensor
+
+    def __post_init__(self) -> None:
+        check_images(self.photographs)
+        if not isinstance(self.mask, Tensor) or self.mask.dtype != torch.bool:
+            got = self.mask.dtype if isinstance(self.mask, Tensor) else type(self.mask).__name__
+            raise TypeError(f"mask must be a bool tensor; got {got}")
+        if not len(self.photographs):
+            raise ValueError("photographs must hold at least one; got none")
+        shape = tuple(self.photographs.shape[1:])
+        if any(have not in (1, want) for have, want in zip(self.mask.shape[::-1], shape[::-1], strict=False)):
+            raise ValueError(f"mask must fit {shape}; got shape {tuple(self.mask.shape)}")
+
+    def __call__(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """Each piece of x (B, C, H, W) on a photograph of its own; like x."""
+        check_images(x)
+        if x.shape[1:] != self.photographs.shape[1:]:
+            allowed, got = tuple(self.photographs.shape[1:]), tuple(x.shape)
+            raise ValueError(f"x must be pieces in the shape of the photographs, {allowed} each; got {got}")
+        photographs = self.photographs.to(x)
+        share = uniform(widen(x).new_empty(len(x)), generator)
+        which = (share * len(photographs)).long().clamp_max(len(photographs) - 1)
+        return torch.where(self.mask.to(x.device), x, photographs[which])
 
 
 class Views(nn.Module):

@@ -8,7 +8,7 @@ A `face` is a sign seen from the front. `views` says how signs are photographed,
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ RED, BLUE, YELLOW = (0.74, 0.07, 0.10), (0.02, 0.30, 0.62), (0.98, 0.74, 0.05)
 
 Colour = tuple[float, float, float]
 Layers = list[tuple[Tensor, Colour]]  # distances and colour, from the plate upwards
+Draw = Callable[..., Tensor]  # (low, high, *shape) -> uniform random numbers (N, *shape)
 
 
 # --- the faces
@@ -191,29 +192,48 @@ class View(NamedTuple):
         return View(*(part[images] for part in self))
 
 
-def views(count: int, generator: Generator | None = None) -> View:
+# What `views` takes instead of drawing it.
+FIXABLE = ("yaw", "pitch", "roll", "distance", "size", "light", "shadow", "haze", "fading", "blur", "noise")
+
+
+def views(count: int, generator: Generator | None = None, **fixed: float | Sequence[float] | Tensor) -> View:
     """`count` random views, on the CPU; their ranges are those of `load("signs")`, train and test alike.
 
-    Camera: turned about the sign by up to 40 degrees to the sides, 20 up and down; tilted by up to 12; at 3 to 10
-    half-widths of the sign, which takes 60 to 95 % of the photograph's width and lies up to 10 % off its centre.
-    Light: 0.45 to 1.2 of full, bluish to reddish by 10 %; half of the signs lie partly in a shadow that takes 20 to
-    60 %. Haze takes up to 25 % of the contrast, age up to 30 % of the colours, blur up to 0.9 pixels each way, and
-    the camera adds noise of standard deviation up to 0.03. Background: sky, trees, walls, street in soft patches.
+    Camera: turned about the sign by up to 40 degrees to the sides (`yaw`), 20 up and down (`pitch`); tilted by up to 12
+    (`roll`); at 3 to 10 half-widths of the sign (`distance`), which takes 60 to 95 % of the photograph's width (`size`)
+    and lies up to 10 % off its centre. Light (`light`): 0.45 to 1.2 of full, bluish to reddish by 10 %; half of the
+    signs lie partly in a shadow that takes 20 to 60 % (`shadow`, 0 for none). Haze (`haze`) takes up to 25 % of the
+    contrast, age (`fading`) up to 30 % of the colours, blur (`blur`) up to 0.9 pixels each way, and the camera adds
+    noise of standard deviation up to 0.03 (`noise`). Background: sky, trees, walls, street in soft patches.
+
+    fixed: by the names above, what is given instead of drawn, a number or one for each view; also beyond these ranges.
+    All else is then drawn as it would have been. Raises ValueError, listing the names, for another one.
     """
+    unknown = sorted(set(fixed) - set(FIXABLE))
+    if unknown:
+        raise ValueError(f"fixed must be among {', '.join(FIXABLE)}; got {', '.join(unknown)}")
 
     def between(low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand(count, *shape, generator=generator)
 
-    bright = between(math.log(0.45), math.log(1.2), 1, 1, 1).exp()
+    def given(name: str, drawn: Tensor) -> Tensor:
+        if name not in fixed:
+            return drawn
+        value = torch.as_tensor(fixed[name], dtype=drawn.dtype)
+        if value.shape not in ((), (count,)):
+            raise ValueError(f"{name} must be a number or one for each of {count} views; got {tuple(value.shape)}")
+        return value.view(-1, *[1] * (drawn.ndim - 1)).expand(drawn.shape)
+
+    bright = given("light", between(math.log(0.45), math.log(1.2), 1, 1, 1).exp())
     warmth = between(-0.1, 0.1, 1, 1, 1) * torch.tensor([1.0, 0.0, -1.0]).view(3, 1, 1)
     return View(
-        homography=_homographies(between),
+        homography=_homographies(between, given),
         background=_backgrounds(count, between, generator),
-        fading=between(0.0, 0.3, 1, 1, 1),
-        light=bright * (1 + warmth) * _shadows(between),
-        haze=between(0.0, 0.25, 1, 1, 1),
-        blur=between(0.0, 0.9, 2),
-        noise=between(0.0, 0.03, 1, 1, 1) * torch.randn(count, 3, PIXELS, PIXELS, generator=generator),
+        fading=given("fading", between(0.0, 0.3, 1, 1, 1)),
+        light=bright * (1 + warmth) * _shadows(between, given),
+        haze=given("haze", between(0.0, 0.25, 1, 1, 1)),
+        blur=given("blur", between(0.0, 0.9, 2)),
+        noise=given("noise", between(0.0, 0.03, 1, 1, 1)) * torch.randn(count, 3, PIXELS, PIXELS, generator=generator),
     )
 
 
@@ -238,10 +258,20 @@ def photograph(faces: Tensor, view: View) -> Tensor:
     return (scene + view.noise).clamp(0, 1)
 
 
-def _homographies(between: Callable[..., Tensor]) -> Tensor:
+def any_photograph(faces: Tensor, *, generator: Generator | None = None) -> Tensor:
+    """t(x) of a random t: each of the faces (N, 4, S, S) in a view of its own, (N, 3, 32, 32).
+
+    A transform for `attacks.expectation`: what is painted on a sign is then optimised for all views at once.
+    """
+    return photograph(faces, views(len(faces), generator))
+
+
+def _homographies(between: Draw, given: Callable[[str, Tensor], Tensor]) -> Tensor:
     """From a photograph's points to the sign's: a pinhole camera looks at the sign's plane, inverted."""
-    yaw, pitch, roll = between(-40, 40).deg2rad(), between(-20, 20).deg2rad(), between(-12, 12).deg2rad()
-    distance, size, shift = between(3.0, 10.0), between(0.6, 0.95), between(-0.1, 0.1, 2)
+    yaw, pitch = given("yaw", between(-40, 40)).deg2rad(), given("pitch", between(-20, 20)).deg2rad()
+    roll = given("roll", between(-12, 12)).deg2rad()
+    distance, size = given("distance", between(3.0, 10.0)), given("size", between(0.6, 0.95))
+    shift = between(-0.1, 0.1, 2)
     zero, one = torch.zeros_like(yaw), torch.ones_like(yaw)
 
     def rows(*entries: Tensor) -> Tensor:
@@ -258,7 +288,7 @@ def _homographies(between: Callable[..., Tensor]) -> Tensor:
     return torch.linalg.inv(lens @ plane)
 
 
-def _backgrounds(count: int, between: Callable[..., Tensor], generator: Generator | None) -> Tensor:
+def _backgrounds(count: int, between: Draw, generator: Generator | None) -> Tensor:
     """What stands behind a sign: two colours above one another, patches of other brightness and colour on them."""
     far = torch.tensor([[0.55, 0.70, 0.90], [0.80, 0.84, 0.88], [0.92, 0.92, 0.90], [0.35, 0.45, 0.28]])
     near = torch.tensor([[0.25, 0.36, 0.16], [0.40, 0.40, 0.40], [0.50, 0.40, 0.30], [0.60, 0.56, 0.50]])
@@ -279,12 +309,12 @@ def _backgrounds(count: int, between: Callable[..., Tensor], generator: Generato
     return ((scene + tint) * (1 + (0.3 + ground) * texture)).clamp(0, 1)
 
 
-def _shadows(between: Callable[..., Tensor]) -> Tensor:
+def _shadows(between: Draw, given: Callable[[str, Tensor], Tensor]) -> Tensor:
     """The share of light left, (N, 1, PIXELS, PIXELS): a half plane in the shadow, or none of it."""
     angle, offset = between(0, 2 * math.pi, 1, 1), between(-0.4, 0.4, 1, 1)
     right, down = grid(PIXELS).unbind(-1)
     side = torch.sigmoid((angle.cos() * right + angle.sin() * down - offset) * between(4, 40, 1, 1))
-    depth = between(0.2, 0.6, 1, 1) * (between(0, 1, 1, 1) < 0.5)
+    depth = given("shadow", between(0.2, 0.6, 1, 1) * (between(0, 1, 1, 1) < 0.5))
     return (1 - depth * side)[:, None]
 
 

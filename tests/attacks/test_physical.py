@@ -9,6 +9,7 @@ from coursekit.attacks import pgd
 from coursekit.attacks.common import Goal, loss_and_gradient
 from coursekit.attacks.physical import (
     RandomView,
+    Worn,
     expectation,
     glasses,
     non_printability,
@@ -196,6 +197,65 @@ def test_pgd_on_views_fools_all_of_them_or_none(cnn, few):
     x_adv = pgd(views(cnn, MILD, 4, seeded(1)), x, y, LINF, steps=15, generator=seeded(2))
     assert LINF.contains(x_adv, x).all()
     assert success_over_views(cnn, x_adv, y, MILD, samples=20, generator=seeded(3)).mean() > 0.6
+
+
+# -- one piece, worn by many
+
+
+def test_a_worn_piece_covers_its_mask_on_a_photograph_drawn_for_each():
+    photographs, mask = picture(shape=(5, 2, 6, 7)), sticker(6, 7, size=(0.4, 0.5))
+    pieces = torch.full((40, 2, 6, 7), 0.25)
+    worn = Worn(photographs, mask)(pieces, generator=seeded())
+    assert (worn[:, :, mask] == 0.25).all()
+    same = (worn[:, None] == photographs)[..., ~mask].flatten(2).all(2)  # (40, 5): on whom each piece is
+    assert (same.sum(1) == 1).all()
+    assert same.any(0).all()
+    assert torch.equal(worn, Worn(photographs, mask)(pieces, generator=seeded()))
+    assert not torch.equal(worn, Worn(photographs, mask)(pieces, generator=seeded(1)))
+
+
+def test_the_gradient_of_a_worn_piece_is_that_of_its_pixels():
+    photographs, mask = picture(shape=(5, 1, 6, 7)), sticker(6, 7, size=(0.4, 0.5))
+    piece = torch.full((3, 1, 6, 7), 0.5, requires_grad=True)
+    Worn(photographs, mask)(piece).sum().backward()
+    assert torch.equal(piece.grad, mask.float().expand(3, 1, 6, 7))
+
+
+def test_glasses_made_for_some_people_work_on_others():
+    model, (train, test) = models.load("faces_cnn"), (data.load("faces", split) for split in ("train", "test"))
+    people, strangers = train.x[train.y == 1], test.x[test.y == 1]
+    mask = glasses(25, 25, thickness=0.08)
+    grey, threat = torch.full((1, 1, 25, 25), 0.5), Masked(LpBall(1.0, math.inf), mask)
+    pair = expectation(
+        model, grey, torch.tensor([1]), threat, Worn(people, mask), samples=16, steps=40, generator=seeded()
+    )
+    for piece, at_least, at_most in ((grey, 0.0, 0.1), (pair, 0.8, 1.0)):
+        missed = (model(torch.where(mask, piece, strangers)).argmax(1) == 0).float().mean().item()
+        assert at_least <= missed <= at_most
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ((torch.rand(1, 4, 4), torch.ones(4, 4, dtype=torch.bool)), ValueError, "must be images"),
+        (
+            (torch.rand(0, 1, 4, 4), torch.ones(4, 4, dtype=torch.bool)),
+            ValueError,
+            "photographs must hold at least one",
+        ),
+        ((torch.rand(2, 1, 4, 4), torch.ones(4, 4)), TypeError, "mask must be a bool tensor; got torch.float32"),
+        ((torch.rand(2, 1, 4, 4), torch.ones(4, 5, dtype=torch.bool)), ValueError, r"mask must fit \(1, 4, 4\)"),
+    ],
+)
+def test_what_cannot_be_worn_is_named(arguments, error, says):
+    with pytest.raises(error, match=says):
+        Worn(*arguments)
+
+
+def test_only_pieces_like_the_photographs_are_worn():
+    worn = Worn(torch.rand(2, 1, 4, 4), torch.ones(4, 4, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"in the shape of the photographs, \(1, 4, 4\) each; got \(3, 1, 5, 4\)"):
+        worn(torch.rand(3, 1, 5, 4))
 
 
 # -- success over views
