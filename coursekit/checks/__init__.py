@@ -19,9 +19,9 @@ from coursekit.checks.choices import seal
 from coursekit.checks.exercise import MIME, Exercise, Score
 from coursekit.checks.failures import Crashed, Failure, NotAttempted, Wrong
 from coursekit.checks.prediction import reveal, yours
-from coursekit.checks.values import ModelSpec, model, network
+from coursekit.checks.values import ModelSpec, ViewsSpec, model, network, views
 
 __all__ = [
-    "MIME", "Crashed", "Exercise", "Failure", "ModelSpec", "NotAttempted", "Score", "Wrong", "expect", "model",
-    "network", "reveal", "seal", "symptoms", "table", "yours",
+    "MIME", "Crashed", "Exercise", "Failure", "ModelSpec", "NotAttempted", "Score", "ViewsSpec", "Wrong", "expect",
+    "model", "network", "reveal", "seal", "symptoms", "table", "views", "yours",
 ]  # fmt: skip

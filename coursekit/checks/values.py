@@ -1,8 +1,8 @@
 """The values that may pass between a test and a student's function, and nothing else.
 
 Tensors, numbers, strings, None, and lists, tuples and dicts of them. A model is sent as a *description*, by its name
-in the registry or by its layers, and made on the student's side: so no object is ever shared, and a test may live in
-another process than the work it looks at.
+in the registry or by its layers, and made on the student's side, and so are the views of a sign: so no object is ever
+shared, and a test may live in another process than the work it looks at.
 """
 
 import math
@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+
+from coursekit.data import signs
 
 MAX_DEPTH = 20
 DTYPES = {
@@ -56,6 +58,28 @@ def network(*layers: tuple, name: str = "a small network") -> ModelSpec:
     return spec
 
 
+@dataclass(frozen=True)
+class ViewsSpec:
+    """Views of traffic signs as a value: `build()` draws them, the same ones each time."""
+
+    count: int
+    seed: int
+    fixed: tuple[tuple[str, Any], ...] = ()
+
+    def build(self) -> signs.View:
+        return signs.views(self.count, torch.Generator().manual_seed(self.seed), **dict(self.fixed))
+
+    def __str__(self) -> str:
+        return f"{self.count} views"
+
+
+def views(count: int, seed: int = 0, **fixed: Any) -> ViewsSpec:
+    """`count` views as `coursekit.data.signs.views` draws them from a seed, some quantities fixed."""
+    spec = ViewsSpec(count, seed, tuple(fixed.items()))
+    spec.build()  # a description that cannot be built fails where it is written
+    return spec
+
+
 def _layer(kind: str, *arguments: Any) -> nn.Module:
     if kind == "linear":
         weight, bias = (*arguments, None)[:2]
@@ -94,8 +118,8 @@ class Foreign:
 
 
 def to_student(value: Any) -> Any:
-    """The student's own copy of a value: tensors cloned, models built."""
-    if isinstance(value, ModelSpec):
+    """The student's own copy of a value: tensors cloned, models and views built."""
+    if isinstance(value, (ModelSpec, ViewsSpec)):
         return value.build()
     if isinstance(value, torch.Tensor):
         return value.detach().clone()
@@ -157,8 +181,8 @@ def describe(value: Any) -> str:
         return "[" + ", ".join(describe(item) for item in value[:4]) + (", ...]" if len(value) > 4 else "]")
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {describe(item)}" for key, item in list(value.items())[:4]) + "}"
-    if isinstance(value, ModelSpec):
-        return value.name
+    if isinstance(value, (ModelSpec, ViewsSpec)):
+        return str(value)
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
