@@ -32,7 +32,7 @@ def norm_explorer(*, angle: int = 25, length: float = 1.2, eps: float = 0.8, mod
     if mode not in (STEP, NEAREST):
         raise ValueError(f"mode must be {STEP!r} or {NEAREST!r}; got {mode!r}")
     controls: dict[str, Number | Choice] = {
-        "mode": Choice("show", mode, {name: name for name in (STEP, NEAREST)}),
+        "mode": Choice("show", mode, {"step": STEP, "projection": NEAREST}),
         "angle": Number("angle", angle, -180, 180, 1),
         "length": Number("length", float(length), 0.0, 1.6, 0.05),
         "eps": Number("radius", float(eps), 0.1, 1.4, 0.05),

@@ -196,7 +196,7 @@ exercise = checks.Exercise("covering_radius", points=2)
 def _(covering_radius):
     expect.close(covering_radius(0.3, math.inf, 2, 400), 6.0, mistakes={
         "The cube's corners stick out of the L2 ball of the same radius. How far are they from its centre?": 0.3,
-        "You divide: that L2 ball fits inside of the cube's corner region, it does not contain the cube.": 0.3 / 20,
+        "You divide by the root of d. A corner has d pixels of 0.3 each: that is longer than 0.3, not shorter.": 0.3 / 20,
         "A corner is (0.3, ..., 0.3): square, add up, and take the root.": 0.3 * 400,
     }, hint="The point that is furthest away in L2 is a corner, (eps, ..., eps).")
 
@@ -250,8 +250,9 @@ radius = checks.yours("covering_radius", reference_radius)
 checks.reveal(
     my_guess,
     f"{radius(0.3, math.inf, 2, 784):.3g}",
-    "Measured in L2, the corners of this 'small' ball are further away than the nearest image of another digit.\n"
-    f"An L2 ball of radius 0.3 is another matter: it may darken one pixel by 0.3, or all by {0.3 / 28:.3f}. Nobody would see it.",
+    "Measured in L2, the corners of this 'small' ball are further away than the nearest image of\n"
+    "another digit. An L2 ball of radius 0.3 is another matter: it may darken one pixel by 0.3, or all\n"
+    f"by {0.3 / 28:.3f}. Nobody would see it.",
 )
 print("\nThe smallest L_q ball (columns) around the L_p ball of radius 0.3 (rows), d = 784:\n")
 norms = {"L1": 1, "L2": 2, "L-inf": math.inf}
@@ -284,8 +285,8 @@ print(f"0.1 itself, in float32:  {torch.tensor(0.1).item():.17f}")
 
 many = torch.rand(100_000, generator=torch.Generator().manual_seed(0)) * 0.9
 back = many + 0.1 - many
-print(f"of 100,000 random pixels come back: larger {(back > 0.1).float().mean():.0%}, smaller {(back < 0.1).float().mean():.0%}, "
-      f"equal {(back == torch.tensor(0.1)).float().mean():.0%}")
+larger, smaller = ((back > 0.1).float().mean(), (back < 0.1).float().mean())
+print(f"100,000 random pixels: {larger:.0%} come back larger, {smaller:.0%} smaller, {1 - larger - smaller:.0%} equal")
 
 # %% [markdown]
 # A float32 number has 24 binary digits, and the sum has to be rounded to fit: by a few hundred-millionths, and more often than not in the wrong direction.
@@ -303,8 +304,8 @@ distance = norm(x_fgsm - x, math.inf)
 checks.reveal(
     my_guess,
     f"{int((distance > 0.1).sum())} of 200 with <=, and {int((distance >= 0.1).sum())} of 200 with the slide's <",
-    f"The largest excess is {(distance - 0.1).max():.1e}. About {((x_fgsm - x).abs() > 0.1).float().mean():.0%} of the pixels are to blame, "
-    "and one is enough to condemn an image.",
+    f"The largest excess is {(distance - 0.1).max():.1e}. Only {((x_fgsm - x).abs() > 0.1).float().mean():.0%} of the pixels are to blame "
+    "(most are black\nto begin with, and 0 + 0.1 is exact), but one is enough to condemn an image.",
 )
 
 # %% [markdown]
@@ -883,14 +884,17 @@ plots.nearest_points({
 # %% demo="project-then-clip"
 noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
 ball = LpBall(2.0, 2)
-for name, x_tilde in {"noise of size 1": x + noise, "one large gradient step": x + 4 * ball.steepest(attacks.input_gradient(model, x, y))}.items():
+far_step = 4 * ball.steepest(attacks.input_gradient(model, x, y))
+for name, x_tilde in {"noise of size 1": x + noise, "one large gradient step": x + far_step}.items():
     clipped = reference_l2(x_tilde, x, 2.0).clamp(0, 1)
     exact = ball.project(x_tilde, x)
     nearer = (norm(exact - x_tilde, 2) < norm(clipped - x_tilde, 2) - 1e-4).float().mean()
     print(f"x~ = x + {name}:")
     for what, z in (("project, then clip", clipped), ("nearest point of P(x)", exact)):
-        print(f"  {what:22}  distance to x~ {norm(z - x_tilde, 2).mean():.3f},  distance to x {norm(z - x, 2).mean():.3f} of 2 allowed")
-    print(f"  the exact one is nearer for {nearer:.0%} of the images; the two are {norm(exact - clipped, 2).mean():.2f} apart\n")
+        away, used = norm(z - x_tilde, 2).mean(), norm(z - x, 2).mean()
+        print(f"  {what:22}  distance to x~ {away:.3f},  distance to x {used:.3f} of 2 allowed")
+    apart = norm(exact - clipped, 2).mean()
+    print(f"  the exact one is nearer for {nearer:.0%} of the images; the two are {apart:.2f} apart\n")
 
 # %% [markdown]
 # It is not. The projection spends length on pixels that want to go below 0 or above 1, then the clip takes that length away again, and the result stops well inside the ball: an attack that does this throws away a part of what it is allowed. The exact projection knows both sets at once, and gives the room to the pixels that can use it. Boxes are the exception: for $L_\infty$ the two clips commute with each other, pixel by pixel.
@@ -900,7 +904,7 @@ for name, x_tilde in {"noise of size 1": x + noise, "one large gradient step": x
 #
 # Near $\mathbf x$ a loss is nearly linear: a perturbation $\boldsymbol\delta$ raises it by about $\langle\mathbf g, \boldsymbol\delta\rangle$, with $\mathbf g$ its gradient at $\mathbf x$. Which $\boldsymbol\delta$ of length at most ε, measured in $L_p$, gains most? The answer depends on the norm, and the explorer shows why. Slide the level lines of $\langle\mathbf g, \cdot\rangle$ along $\mathbf g$ until they are about to leave the ball: the last point they touch is the best step.
 #
-# Try: turn the gradient through 45° and watch each orange arrow, then go to exactly 45° and exactly 0°. Then let `show` be *projection*, where the same arrow leads to a point $\tilde{\mathbf x}$, and find places where two norms agree about its nearest point.
+# Try: turn the gradient through 45° and watch each orange arrow, then go to exactly 45° and exactly 0°. Then set `show` to *projection*, where the same arrow leads to a point $\tilde{\mathbf x}$, and find places where two norms agree about its nearest point.
 
 # %% demo="explorer"
 widgets.norm_explorer()
@@ -1146,7 +1150,8 @@ for name, (p, q) in {"L₁": (1, math.inf), "L₂": (2, 2), "L∞": (math.inf, 1
     stepped.append((image + usual[p] * your_steepest(g, p)).clamp(0, 1))
     rise = (losses.cross_entropy(model(stepped[-1]), label) - losses.cross_entropy(model(image), label)).item()
     says = model(stepped[-1]).argmax().item()
-    captions.append(f"{name}, ε = {usual[p]:g}\npredicted rise {usual[p] * norm(g, q).item():.2g}\nmeasured {rise:.2g}, “{says}”")
+    predicted = usual[p] * norm(g, q).item()
+    captions.append(f"{name}, ε = {usual[p]:g}\npredicted rise {predicted:.2g}\nmeasured {rise:.2g}, “{says}”")
 plots.changes(image, torch.cat(stepped), titles=captions, size=2.0)
 
 # %% [markdown]
@@ -1166,13 +1171,12 @@ my_guess = None  # replace None by a number
 
 # %% demo="ten-degrees"
 turned = rotate(x, 10)
-other = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))]
 pairwise = torch.cdist(x.flatten(1), x.flatten(1)).masked_fill(y[:, None] == y, math.inf)
 nearest_other = pairwise.min(dim=1).values.median().item()
 checks.reveal(
     my_guess,
-    f"{norm(turned - x, 2).median():.1f} in L2, {norm(turned - x, 1).median():.0f} in L1, {norm(turned - x, math.inf).median():.2f} in L-inf",
-    f"The usual radii are 2, 10 and 0.3. The nearest image of another digit (among these 200) is {nearest_other:.1f} away in L2.",
+    ", ".join(f"{norm(turned - x, p).median():.3g} in {name}" for name, p in {"L2": 2, "L1": 1, "L-inf": math.inf}.items()),
+    f"The usual radii are 2, 10 and 0.3. The nearest image of another digit (among these 200)\nis {nearest_other:.1f} away in L2.",
 )
 
 # %% demo="turned-digits"
@@ -1306,7 +1310,8 @@ first_outside = checks.yours("first_angle_outside", reference_first)
 angles = torch.linspace(0, 30, 31)
 for name, p in {"L1": 1, "L2": 2, "L-inf": math.inf}.items():
     first = first_outside(x, angles, usual[p], p)
-    print(f"{name:>5} ball of radius {usual[p]:>4g}: the median digit leaves it at {first.median():.0f} degrees, the last one at {first.max():.0f}")
+    print(f"{name:>5} ball of radius {usual[p]:>4g}: the median digit leaves it at {first.median():.0f} degrees, "
+          f"the last one at {first.max():.0f}")
 
 lengths, marks = {}, {}
 for p in 1, 2, math.inf:
@@ -1316,7 +1321,7 @@ for p in 1, 2, math.inf:
 plots.distances(angles, lengths, marks)
 
 # %% [markdown]
-# Look for a radius that would do: one that lets a turn of 15 degrees in and keeps other digits out. There is none, in any of the three norms. Where the blue line crosses the black one, a digit is as far from *its own* turned picture as from the nearest picture of *another* digit.
+# Look for one radius that would do for all digits: that lets a turn by 15 degrees in and keeps other digits out. In none of the three norms is there one: at 15 degrees the band reaches up to the black line or above it, and that line is only the median of the nearest other digits, half of which are nearer. Where the blue line crosses the black one, a digit is as far from *its own* turned picture as from a picture of *another* digit.
 #
 # ### And does it fool the network?
 #
@@ -1456,18 +1461,23 @@ def reference_worst(model, x, y, angles):
     return angles[table.argmax(dim=0)]
 
 find_worst = checks.yours("worst_angle", reference_worst)
+
+def right_on(images):
+    return 100 * (model(images).argmax(dim=1) == y).float().mean().item()
+
+def each_turned(angles):
+    return torch.cat([rotate(image, angle) for image, angle in zip(x.split(1), angles.tolist())])
+
 angles = torch.linspace(-30, 30, 31)
 with torch.no_grad():
     found = {limit: find_worst(model, x, y, angles[angles.abs() <= limit]) for limit in (10, 30)}
-turned = {limit: torch.cat([rotate(x[i : i + 1], angle) for i, angle in enumerate(per_digit.tolist())]) for limit, per_digit in found.items()}
-right = {limit: (model(images).argmax(dim=1) == y).float().mean().item() for limit, images in turned.items()}
+turned = {limit: each_turned(worst) for limit, worst in found.items()}
 in_ball = attacks.pgd(model, x, y, LpBall(0.1, math.inf), steps=20, generator=torch.Generator().manual_seed(0))
 checks.reveal(
     my_guess,
-    f"{100 * right[30]:.0f} of 100 with at most 30 degrees, {100 * right[10]:.0f} of 100 with at most 10",
-    f"Unturned it is {100 * (model(x).argmax(dim=1) == y).float().mean():.0f}, under PGD in the L-inf ball of radius 0.1 it is "
-    f"{100 * (model(in_ball).argmax(dim=1) == y).float().mean():.0f}.\n"
-    f"The turned images lie {norm(turned[30] - x, math.inf).median():.2f} away in L-inf, {norm(turned[30] - x, 2).median():.1f} in L2: no ball of a usual radius holds them.",
+    f"{right_on(turned[30]):.0f} of 100 with at most 30 degrees, {right_on(turned[10]):.0f} of 100 with at most 10",
+    f"Unturned it is {right_on(x):.0f}, under PGD in the L-inf ball of radius 0.1 it is {right_on(in_ball):.0f}. The images turned by up\n"
+    f"to 30 degrees lie {norm(turned[30] - x, math.inf).median():.2f} away in L-inf and {norm(turned[30] - x, 2).median():.1f} in L2: no ball of a usual radius holds them.",
 )
 
 # %% demo="fooled-by-rotation"
@@ -1475,13 +1485,13 @@ checks.reveal(
 fooled = ((model(x).argmax(dim=1) == y) & (model(turned[30]).argmax(dim=1) != y)).nonzero().flatten()[:7]
 if len(fooled):
     shown = torch.cat([x[fooled], turned[30][fooled]])
-    captions = [f"“{k}”" for k in model(shown).argmax(dim=1).tolist()]
-    captions[len(fooled) :] = [f"{angle:+.0f}°: {said}".replace("-", "−") for angle, said in zip(found[30][fooled].tolist(), captions[len(fooled) :])]
-    figure = plots.images(shown, titles=captions, rows=["x", "turned"], marked=[False] * len(fooled) + [True] * len(fooled))
+    turns = [""] * len(fooled) + [f"{angle:+.0f}°: ".replace("-", "−") for angle in found[30][fooled].tolist()]
+    captions = [f"{turn}“{k}”" for turn, k in zip(turns, model(shown).argmax(dim=1).tolist())]
+    figure = plots.images(shown, titles=captions, rows=["x", "turned"], marked=[turn != "" for turn in turns])
 figure if len(fooled) else print("No digit is spoilt by these angles.")
 
 # %% [markdown]
-# (Nobody turns a 6 by 180 degrees and asks for a 6: a rotation set has a limit beyond which *it* changes the meaning. And at 30 degrees a few of these are hard for a person, too.)
+# Ten degrees lead far out of every usual ball and hardly harm this network; thirty spoil nearly every second digit. (Nobody turns a 6 by 180 degrees and asks for a 6: a rotation set, too, has a limit beyond which it changes the meaning. At 30 degrees a few digits are hard for a person as well.)
 #
 # Why search and not climb? Because along the angle the loss is not a hill. Below are three digits, turned from −60 to 60 degrees. Where their losses are flat there is nothing to follow; on both sides they rise, to different heights; and small side peaks stop a climber who comes along.
 
@@ -1495,8 +1505,9 @@ def report(what, x_adv):
     print(f"right on {(model(x_adv).argmax(dim=1) == some_y).float().mean():.0%} after {what}")
 
 seed = torch.Generator().manual_seed(0)
-report("PGD on the angle: 20 steps up the gradient, from 0 degrees", attacks.pgd(model, some_x, some_y, turns, steps=20, random_start=False))
-report("PGD with 5 random starts: 100 gradients", attacks.pgd(model, some_x, some_y, turns, steps=20, restarts=5, generator=seed))
+climb = {"steps": 20, "generator": seed}
+report("PGD on the angle: 20 steps up the gradient, from 0 degrees", attacks.pgd(model, some_x, some_y, turns, random_start=False, **climb))
+report("PGD with 5 random starts: 100 gradients", attacks.pgd(model, some_x, some_y, turns, restarts=5, **climb))
 report("trying 31 angles: no gradient at all", attacks.exhaustive(model, some_x, some_y, turns, points=31))
 
 # %% [markdown]
@@ -1539,13 +1550,15 @@ shifted = Rotation(0.0, shift=2.0).render(torch.tensor([[0.0, 1.0, 0.0]]), digit
 grey = LpBall(0.5, math.inf).project(torch.full_like(digit, 0.5), digit)
 plots.changes(
     torch.cat([digit, digit, digit, seven]), torch.cat([rotate(digit, 15), shifted, grey, between]),
-    titles=["turned by 15°:\na 3", "moved by 2 pixels:\na 3", "grey: in the\nL∞ ball of 0.5", "7 or 9? In the\nL₂ ball of 2"], size=1.8,
+    titles=["turned by 15°:\na 3", "moved by 2 pixels:\na 3", "grey: in the\nL∞ ball of 0.5", "7 or 9? In the\nL₂ ball of 2"],
+    size=1.8,
 )
 
 # %% demo="seven-or-nine"
 plots.images(
     torch.cat([seven, between, nine]), titles=["a 7", "half-way", "a 9"], size=1.5,
-    alt=f"A written 7, the mean of it and of a written 9, and the 9. The two are {apart.min():.2f} apart in L2, so the mean is half of that from each.",
+    alt=f"A written 7, the mean of it and of a written 9, and the 9. The two are {apart.min():.2f} apart in L2, "
+        "so the mean is half of that from each.",
 )
 
 # %% [markdown]
@@ -1580,11 +1593,11 @@ plots.images(
 # === BEGIN MARK SCHEME ===
 # **1 point**: a worst point (the supremum of a continuous loss is attained on the closed, bounded ball) and a nearest point, i.e. a projection of points outside. Half each.
 #
-# **1 point**: with `<` every result that lies on the surface is refused, so those of FGSM and mostly those of PGD; with `<=` rounding decides: (x + eps) - x is larger than eps for about half of the pixels, so that (nearly) every image is refused. Half each.
+# **1 point**: with `<` every result that lies on the surface is refused, so those of FGSM and mostly those of PGD; with `<=` rounding decides: (x + eps) - x comes out larger than eps for many pixels, and one is enough, so that (nearly) every image is refused. Half each.
 #
 # **1 point**: hardly. With continuous logits a misclassified point with a strict lead of the wrong class has a whole neighbourhood that is misclassified, so if it lies on the surface there are others strictly inside: an adversarial example exists in the closed ball if and only if in the open one, except where only ties or points at a distance of exactly eps are at stake. The supremum of the loss is the same. And eps itself is chosen to one or two digits. (A plain "no, because eps is arbitrary" without any of these arguments: half a point. "Yes" with a correct border case, such as a nearest mistake at exactly eps: full point.)
 # === END MARK SCHEME ===
-# (1) A worst point, since a continuous loss takes its maximum on a closed and bounded set, and a nearest point to one outside, the projection. In the open ball one can only come ever closer. (2) `<` refuses all results on the surface, where FGSM always lands. `<=` leaves it to rounding: $(x+\epsilon)-x$ comes out above $\epsilon$ for more than half of the pixels, so that practically every image was refused. (3) Hardly. If the wrong class leads strictly at a point on the surface, continuity gives a small neighbourhood in which it still leads, and part of that lies strictly inside; so an adversarial example exists in one set just when it exists in the other, except in the border case that the nearest mistake lies at a distance of exactly $\epsilon$. That changes no reported accuracy: ε is a round number that somebody chose.
+# (1) A worst point, since a continuous loss takes its maximum on a closed and bounded set, and a nearest point to one outside, the projection. In the open ball one can only come ever closer. (2) `<` refuses all results on the surface, where FGSM always lands. `<=` leaves it to rounding: $(x+\epsilon)-x$ comes out above $\epsilon$ for more than half of all grey values, one such pixel is enough, and so every image was refused. (3) Hardly. If the wrong class leads strictly at a point on the surface, continuity gives a small neighbourhood in which it still leads, and part of that lies strictly inside; so an adversarial example exists in one set just when it exists in the other, except in the border case that the nearest mistake lies at a distance of exactly $\epsilon$. That changes no reported accuracy: ε is a round number that somebody chose.
 
 # %% [markdown]
 # ## What to take along
