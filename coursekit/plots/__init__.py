@@ -36,14 +36,13 @@ from coursekit.plots.pictures import (
     to_numpy,
 )  # fmt: skip
 from coursekit.plots.rotations import loss_by_angle
-from coursekit.plots.tradeoff import penalties_along, tradeoff
 from coursekit.plots.trust import convergence, diagnostics
 
 __all__ = [
     "BLUE", "CHANGE", "COLOURS", "GREEN", "GREY", "LINES", "ORANGE", "PURPLE", "SKY", "STYLE", "VERMILION", "alt_text",
     "as_html", "changes", "convergence", "curves", "diagnostics", "distances", "gradient", "image_tag", "images", "ink",
-    "install", "label_lines", "loss_along", "loss_by_angle", "nearest_points", "penalties_along", "percent", "perturbation",
-    "probabilities", "probability_bars", "short", "show_image", "style", "styled", "to_numpy", "tradeoff",
+    "install", "label_lines", "loss_along", "loss_by_angle", "nearest_points", "percent", "perturbation",
+    "probabilities", "probability_bars", "short", "show_image", "style", "styled", "to_numpy",
 ]  # fmt: skip
 
 install()
