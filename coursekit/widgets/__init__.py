@@ -8,8 +8,9 @@ from coursekit.widgets.ball import adversarial_in_ball, attack_path, ball_explor
 from coursekit.widgets.explorer import Choice, Explorer, Number
 from coursekit.widgets.norms import norm_explorer
 from coursekit.widgets.scrubber import step_scrubber
+from coursekit.widgets.viewpoint import viewpoint_explorer
 
 __all__ = [
     "Choice", "Explorer", "Number", "adversarial_in_ball", "attack_path", "ball_explorer", "ball_outline",
-    "norm_explorer", "step_scrubber",
+    "norm_explorer", "step_scrubber", "viewpoint_explorer",
 ]  # fmt: skip
