@@ -5,12 +5,13 @@ picture is still there. Without any front end it works as a plain object: `set`,
 """
 
 from coursekit.widgets.ball import adversarial_in_ball, attack_path, ball_explorer, ball_outline
-from coursekit.widgets.explorer import Choice, Explorer, Number
+from coursekit.widgets.explorer import Choice, Explorer, Number, Upload
 from coursekit.widgets.norms import norm_explorer
+from coursekit.widgets.photo import photo_explorer
 from coursekit.widgets.scrubber import step_scrubber
 from coursekit.widgets.viewpoint import viewpoint_explorer
 
 __all__ = [
-    "Choice", "Explorer", "Number", "adversarial_in_ball", "attack_path", "ball_explorer", "ball_outline",
-    "norm_explorer", "step_scrubber", "viewpoint_explorer",
+    "Choice", "Explorer", "Number", "Upload", "adversarial_in_ball", "attack_path", "ball_explorer", "ball_outline",
+    "norm_explorer", "photo_explorer", "step_scrubber", "viewpoint_explorer",
 ]  # fmt: skip

@@ -4,11 +4,13 @@ import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import ipywidgets
 import matplotlib
 import numpy as np
+import traitlets
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -60,6 +62,60 @@ class Choice:
         return box, box
 
 
+@dataclass(frozen=True)
+class Upload:
+    """A file of the reader's own, from a button that opens the browser's file chooser; None until there is one.
+
+    read: makes the value from the file's bytes. What it raises as ValueError is said beside the button, in its own
+    words, and the value stays as it was. meanwhile: said while it reads. accept: what the chooser offers.
+    """
+
+    label: str
+    read: Callable[[bytes], Any]
+    meanwhile: str = "Reading the file ..."
+    accept: str = "image/*"
+
+    def build(self) -> tuple[ipywidgets.Widget, ipywidgets.Widget]:
+        """The widget that holds the value, and the row that is shown."""
+        box = UploadBox(self)
+        return box, box
+
+
+class UploadBox(ipywidgets.HBox):
+    """The button of an `Upload`, and beside it what became of the file. `value`: what was made of it."""
+
+    value = traitlets.Any(None, allow_none=True)
+
+    def __init__(self, control: Upload) -> None:
+        self.description, self._control = control.label, control
+        self.button = ipywidgets.FileUpload(
+            description=control.label, accept=control.accept, layout=ipywidgets.Layout(width="13em")
+        )
+        self.message = ipywidgets.HTML()
+        super().__init__([self.button, self.message])
+        self.button.observe(self._arrived, "value")
+
+    def take(self, content: bytes, name: str = "the file") -> None:
+        """Takes a file's bytes, as a browser sends them."""
+        self._say(self._control.meanwhile)
+        try:
+            value = self._control.read(content)
+        except ValueError as error:
+            self._say(f"{name}: {error}.")
+            return
+        self._say("")
+        self.value = value
+
+    def _arrived(self, change: Any) -> None:
+        for file in change.new:
+            self.button.value = ()  # so that the same file can be chosen again, and is not kept twice
+            self.take(bytes(file["content"]), file["name"])
+
+    def _say(self, text: str) -> None:
+        # An alert that appears is read out; the name of a file is somebody else's text.
+        self.message.value = f'<span role="alert">{escape(text)}</span>' if text else ""
+
+
 NAME = "coursekit-explorer"
 LABELS = {"description_width": "5.5em"}
 
@@ -81,9 +137,9 @@ class Explorer(ipywidgets.VBox):
     """Controls above one persistent picture: each change of a control redraws it and its alt text.
 
     draw: called as draw(figure, **values), where figure.axes are the empty `panels`; returns the alt text, which says
-    in words what is to be seen. controls: keyword of draw -> Number or Choice. size: inches. panels: left, bottom,
-    width and height of each, in shares of the figure. scenery: called once as scenery(figure), draws into the panels
-    what never changes; it is kept as pixels behind everything that `draw` draws.
+    in words what is to be seen. controls: keyword of draw -> Number, Choice or Upload. size: inches. panels: left,
+    bottom, width and height of each, in shares of the figure. scenery: called once as scenery(figure), draws into the
+    panels what never changes; it is kept as pixels behind everything that `draw` draws.
     """
 
     DPI, SHARP = 100, 1.25
@@ -91,7 +147,7 @@ class Explorer(ipywidgets.VBox):
     def __init__(
         self,
         draw: Callable[..., str],
-        controls: Mapping[str, Number | Choice],
+        controls: Mapping[str, Number | Choice | Upload],
         *,
         size: tuple[float, float],
         panels: Sequence[tuple[float, float, float, float]],
