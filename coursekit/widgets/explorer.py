@@ -21,16 +21,22 @@ from coursekit import plots
 
 @dataclass(frozen=True)
 class Number:
-    """A number from low to high: a labelled box to type into and a slider beside it. Integers stay integers."""
+    """A number from low to high: a labelled box to type into and a slider beside it. Integers stay integers.
+
+    log: the slider moves on a logarithmic scale, and a step of it is `step` powers of ten.
+    """
 
     label: str
     start: float
     low: float
     high: float
     step: float
+    log: bool = False
 
     def build(self) -> tuple[ipywidgets.Widget, ipywidgets.Widget]:
         """The widget that holds the value, and the row that is shown."""
+        if self.log:
+            return self._build_log()
         whole = all(isinstance(value, int) for value in (self.start, self.low, self.high, self.step))
         box_class = ipywidgets.BoundedIntText if whole else ipywidgets.BoundedFloatText
         slider_class = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
@@ -39,7 +45,24 @@ class Number:
         slider = slider_class(**limits, readout=False, layout=ipywidgets.Layout(width="16em"))
         # A slider in the browser counts steps in binary fractions: 0.03 comes back as 0.030000000000000002.
         digits = 0 if whole else max(0, 2 - math.floor(math.log10(self.step)))
-        ipywidgets.link((box, "value"), (slider, "value"), transform=(lambda v: v, lambda v: round(v, digits)))
+        return self._linked(box, slider, lambda v: round(v, digits))
+
+    def _build_log(self) -> tuple[ipywidgets.Widget, ipywidgets.Widget]:
+        box = ipywidgets.BoundedFloatText(
+            value=self.start, min=self.low, max=self.high, step=self.low, description=self.label,
+            layout=ipywidgets.Layout(width="13em"), style=LABELS,
+        )  # fmt: skip
+        slider = ipywidgets.FloatLogSlider(
+            value=self.start, min=math.log10(self.low), max=math.log10(self.high), step=self.step, readout=False,
+            layout=ipywidgets.Layout(width="16em"),
+        )  # fmt: skip
+        return self._linked(box, slider, lambda v: float(f"{v:.2g}"))
+
+    def _linked(
+        self, box: ipywidgets.Widget, slider: ipywidgets.Widget, shown: Callable[[float], float]
+    ) -> tuple[ipywidgets.Widget, ipywidgets.Widget]:
+        """Box and slider side by side, moving together. shown: what the box says for a place of the slider."""
+        ipywidgets.link((box, "value"), (slider, "value"), transform=(lambda v: v, shown))
         row = ipywidgets.HBox([box, slider])
         row.add_class(f"{NAME}-number")
         return box, row
@@ -67,13 +90,15 @@ class Upload:
     """A file of the reader's own, from a button that opens the browser's file chooser; None until there is one.
 
     read: makes the value from the file's bytes. What it raises as ValueError is said beside the button, in its own
-    words, and the value stays as it was. meanwhile: said while it reads. accept: what the chooser offers.
+    words, and the value stays as it was. meanwhile: said while it reads. accept: what the chooser offers. note: said
+    else; of a larger file nothing arrives, for a notebook server takes no message of more than 10 MB.
     """
 
     label: str
     read: Callable[[bytes], Any]
     meanwhile: str = "Reading the file ..."
     accept: str = "image/*"
+    note: str = "a file of at most 10 MB"
 
     def build(self) -> tuple[ipywidgets.Widget, ipywidgets.Widget]:
         """The widget that holds the value, and the row that is shown."""
@@ -92,6 +117,7 @@ class UploadBox(ipywidgets.HBox):
             description=control.label, accept=control.accept, layout=ipywidgets.Layout(width="13em")
         )
         self.message = ipywidgets.HTML()
+        self._say("")
         super().__init__([self.button, self.message])
         self.button.observe(self._arrived, "value")
 
@@ -113,7 +139,8 @@ class UploadBox(ipywidgets.HBox):
 
     def _say(self, text: str) -> None:
         # An alert that appears is read out; the name of a file is somebody else's text.
-        self.message.value = f'<span role="alert">{escape(text)}</span>' if text else ""
+        quiet = f"<small>{escape(self._control.note)}</small>"
+        self.message.value = f'<span role="alert">{escape(text)}</span>' if text else quiet
 
 
 NAME = "coursekit-explorer"

@@ -220,13 +220,13 @@ class _Gallery:
 
     def _draw_curve(self, axes: Axes, subject: Subject, kind: str, size: float, shares: np.ndarray) -> None:
         """The probability of each class that is followed at every size, and where the control stands."""
-        table, followed = subject.shares[kind], subject.followed
+        here = np.searchsorted(subject.sizes, size)
+        sizes, table = np.insert(subject.sizes, here, size), np.insert(subject.shares[kind], here, shares, axis=0)
+        followed = subject.followed
         heights = _apart(table[-1, followed], 0.22)
         looks = zip(followed, (plots.GREEN, plots.VERMILION, plots.PURPLE), plots.LINES, strict=False)
         for (index, colour, dashes), height in zip(looks, heights, strict=True):
-            axes.plot(
-                subject.sizes, table[:, index], color=colour, linestyle=dashes, linewidth=2, marker="o", markersize=3.5
-            )
+            axes.plot(sizes, table[:, index], color=colour, linestyle=dashes, linewidth=2, marker="o", markersize=3.5)
             axes.plot(size, shares[index], "o", color=colour, markeredgecolor="black", markersize=8, clip_on=False)
             axes.text(
                 1.015 * subject.sizes[-1], height, _shortened(self.classes[index]), fontsize=10, weight="bold",
