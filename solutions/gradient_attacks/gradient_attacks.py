@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 3 Gradient attacks
 #
-# Build the machine that finds adversarial examples, and measure with it how robust a classifier is. It takes one idea, *gradient ascent on the input instead of gradient descent on the weights*, and one projection. With them you will drive a digit classifier from 98 % accuracy to less than 1 %, with changes that leave every digit perfectly readable.
+# Build the machine that finds adversarial examples, and measure with it how robust a classifier is. It takes one idea, *gradient ascent on the input instead of gradient descent on the weights*, and one projection. With them you will drive a digit classifier from 98 % accuracy to less than 1 %, with changes that leave the digits readable.
 #
 # **After this notebook you can**
 #
@@ -10,17 +10,18 @@
 # * tell when FGSM needs no projection, and when it does;
 # * measure the robust accuracy of a classifier, and say what the number proves and what it does not.
 #
-# **Slides**: "Adversarial Attacks: Objective Function", "Projected Gradient Descent" (with FGSM), "Attack Variants" (targeted, untargeted). **Time**: about two and a half hours. **Points**: 30 from eleven functions that are checked at once, 6 from two texts that a person reads.
+# **Slides**: "Adversarial Attacks: Objective Function", "Projected Gradient Descent" (with FGSM), "Attack Variants" (targeted, untargeted). **Time**: about two and a half hours. **Points**: 30 from eleven functions that are checked at once, 6 from two texts that a person reads. Two neighbours help, and neither is needed: assignment 01 (what an adversarial example is) and assignment 02 (norms, balls, projections).
 #
 # <div class="alert alert-info"><b>How to work here.</b> Each exercise has a cell to fill in, marked <code>YOUR CODE HERE</code>, and right below it a cell that checks it. Run the check as often as you like: each line is one situation, with what came out, what should have, and something to think about. When the notebook is graded, a few more cases of the same kind are added, with other shapes, other numbers of classes and other values of ε. No exercise needs an earlier one to be right: where you need one, the notebook gives you a reference. What an exercise asks for you write yourself; a call to the package's own version is refused. And a good function leaves what it is given as it was: no tensor edited in place, no model in another mode.</div>
 #
-# **Notation**, as on the slides: $\mathbf x$ an image with pixels in $[0, 1]$, $y$ its label, $f$ the classifier, $\tilde{\mathbf x}$ a perturbed image, $\mathcal P(\mathbf x)$ the perturbation set, $\Pi$ the projection onto it. In code, `x` is a batch of images of shape `(B, C, H, W)` (batch, channels, height, width) and `y` holds their `B` labels. Whatever you write must work for every `B`, and for inputs of other shapes.
+# **Notation**, as on the slides: $\mathbf x$ an image with pixels in $[0, 1]$, $y$ its label, $f$ the classifier, $\tilde{\mathbf x}$ a perturbed image, $\mathcal P(\mathbf x)$ the perturbation set, $\Pi$ the projection onto it. In code, `x` is a batch of images of shape `(B, C, H, W)` (batch, channels, height, width) and `y` holds their `B` labels. Whatever you write must work for every `B`, and for inputs of other shapes. Where a docstring says that a result is *like* `x`, it has the shape and the dtype of `x`.
 
 # %% readonly="setup"
 import copy
 import math
 
 import torch
+from tqdm.auto import tqdm
 
 import coursekit
 from coursekit import attacks, checks, data, evaluation, losses, plots, widgets
@@ -60,7 +61,7 @@ def zero_one_loss(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """1 for every image that is classified wrongly, 0 for the others.
 
     logits: (B, K) floats, one column per class. y: (B,) the right classes.
-    Returns (B,) floats.
+    Returns (B,) floats, 0 or 1.
     """
     ### BEGIN SOLUTION
     return (logits.argmax(dim=1) != y).float()
@@ -76,26 +77,33 @@ exercise = checks.Exercise("zero_one_loss", points=2, by_hand=["coursekit.losses
 
 @exercise.case("right predictions cost 0, wrong ones cost 1")
 def _(zero_one_loss):
-    logits = torch.tensor([[2.0, 1.0], [0.0, 3.0], [5.0, -1.0], [-4.0, -2.0]])
-    loss = zero_one_loss(logits, torch.tensor([0, 0, 1, 1]))
-    loss = expect.tensor(loss, shape=(4,)).double()
+    logits = torch.tensor([[2.0, 1.0, 0.0], [1.0, 3.0, 0.0], [5.0, -1.0, 2.0], [-4.0, -2.0, -3.0]])
+    y = torch.tensor([0, 0, 1, 1])
+    loss = expect.tensor(zero_one_loss(logits, y), shape=(4,)).double()
     expect.close(loss, torch.tensor([0.0, 1.0, 1.0, 0.0]), mistakes={
         "This is 1 where the prediction is right: the accuracy. A loss is large where things go wrong.":
-            torch.tensor([1.0, 0.0, 0.0, 1.0])}, hint="Compare the class with the largest logit with y.")
+            torch.tensor([1.0, 0.0, 0.0, 1.0]),
+        "You take the class with the smallest logit. Predicted is the one with the largest.": torch.tensor([1.0, 1.0, 0.0, 1.0]),
+        "This is 1 - p_y, a soft loss. The zero-one loss is 0 or 1, nothing between: is the prediction right?":
+            1 - logits.softmax(dim=1)[range(4), y],
+    }, hint="Compare the class with the largest logit with y.")
 
 @exercise.case("one float per image")
 def _(zero_one_loss):
     loss = zero_one_loss(torch.tensor([[2.0, 1.0], [0.0, 3.0], [5.0, -1.0]]), torch.tensor([0, 0, 1]))
     loss = expect.tensor(loss, shape=(3,))
+    kind = "booleans" if loss.dtype == torch.bool else "whole numbers"
     expect.that(loss.is_floating_point(), f"dtype {loss.dtype}".replace("torch.", ""), "floating point numbers",
-                "A comparison gives booleans; a loss is a number: .float()")
+                f"These are {kind}; other code will take means and differences of a loss: .float()")
 
 @exercise.case("ten classes, a single image")
 def _(zero_one_loss):
     logits = torch.zeros(1, 10)
     logits[0, 7] = 0.1
-    expect.close(zero_one_loss(logits, torch.tensor([7])), torch.tensor([0.0]))
-    expect.close(zero_one_loss(logits, torch.tensor([3])), torch.tensor([1.0]))
+    expect.close(zero_one_loss(logits, torch.tensor([7])), torch.tensor([0.0]),
+                 hint="The prediction is right, with a probability of 0.11: the most probable class can have less than one half. "
+                      "Which logit is the largest?")
+    expect.close(zero_one_loss(logits, torch.tensor([3])), torch.tensor([1.0]), hint="Predicted is 7, asked for is 3.")
 
 ### BEGIN HIDDEN TESTS
 @exercise.case("many classes, negative logits", hidden=True)
@@ -114,7 +122,7 @@ exercise.score()
 #
 # An image has 784 pixels, so the zero-one loss of the network has 784 partial derivatives at $\mathbf x$, one for each pixel. We measure them at the 4 above: move one pixel by a hair (0.001) up and down and take the difference of the losses, in double precision so that no difference is lost to rounding.
 #
-# **Before you run on: how many of the 784 come out different from zero?** Write your guess into the cell.
+# **Before you run on: how many of the 784 come out different from zero?** Write your guess into the cell, then run it and the next.
 
 # %%
 my_guess = None  # replace None by a number from 0 to 784
@@ -146,11 +154,15 @@ plots.loss_along(model, x[2], y[2], direction=x[7] - x[2])
 # %% [markdown]
 # ## 3.2 The surrogate: cross-entropy
 #
-# So we climb another hill, one that has a slope everywhere and bounds the zero-one loss from above: the cross-entropy that the network was trained with,
+# The picture follows both losses along a straight line from the 2 to a 7. Above, the zero-one loss: flat, one jump, flat again; the arrow, its slope at $\mathbf x$, points nowhere. Below, on a logarithmic scale, a loss that rises long before the prediction changes. That is the hill to climb: it has a slope everywhere. It is the **cross-entropy** that the network was trained with,
 #
 # $$\mathcal L\big(f(\mathbf x), y\big) = -\log p_y, \qquad p_i = \frac{e^{z_i}}{\sum_j e^{z_j}}, \quad z = \text{logits of } f \text{ at } \mathbf x.$$
 #
-# (Where a prediction is wrong, some other class is at least as probable, so $p_y \le \frac12$ and $\mathcal L \ge \log 2$: whoever pushes $\mathcal L$ down everywhere makes few mistakes, and whoever makes mistakes pushes it up.)
+# The attacker's problem becomes
+#
+# $$\tilde{\mathbf x}^* = \underset{\tilde{\mathbf x} \in \mathcal P(\mathbf x)}{\arg\max}\; \mathcal L\big(f(\tilde{\mathbf x}), y\big).$$
+#
+# It is a *surrogate*, another problem with another solution, and a fair one: where a prediction is wrong, some other class is at least as probable, so $p_y \le \frac12$ and $\mathcal L \ge \log 2$. So $\mathcal L / \log 2$ bounds the zero-one loss from above: no point can fool the classifier and keep $\mathcal L$ low.
 #
 # ### Exercise 3.2: cross-entropy, image by image · easy · 10 minutes · 2 points
 #
@@ -167,7 +179,8 @@ plots.loss_along(model, x[2], y[2], direction=x[7] - x[2])
 def cross_entropy(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """The cross-entropy -log p_y of every image.
 
-    logits: (B, K) floats. y: (B,) the right classes. Returns (B,) floats, none of them averaged.
+    logits: (B, K) floats, of any size. y: (B,) the right classes. Returns (B,) values in the dtype of the logits, finite,
+    none of them averaged.
     """
     ### BEGIN SOLUTION
     return logits.logsumexp(dim=1) - logits.gather(1, y[:, None]).squeeze(1)
@@ -185,12 +198,18 @@ exercise = checks.Exercise("cross_entropy", points=2, by_hand=["coursekit.losses
 @exercise.case("the value of -log p_y")
 def _(cross_entropy):
     p = torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]])
-    loss = cross_entropy(p.log() + 3.0, torch.tensor([1, 2]))
-    expect.close(loss, torch.tensor([math.log(4), -math.log(0.8)]), mistakes={
+    logits, y = p.log() + 3.0, torch.tensor([1, 2])
+    expected = torch.tensor([math.log(4), -math.log(0.8)])
+    expect.close(cross_entropy(logits, y), expected, mistakes={
         "This is the probability of the right class; its negative logarithm is asked for.": torch.tensor([0.25, 0.8]),
         "The sign is wrong: this is log p_y, which is largest where the network is surest.": torch.tensor([-math.log(4), math.log(0.8)]),
         "This is minus the logit of y. The other classes count as well, through the sum in the softmax.":
             -torch.tensor([math.log(0.25), math.log(0.8)]) - 3.0,
+        "The softmax runs over the batch. It belongs over the classes, within each row: dim=1.": -logits.log_softmax(dim=0)[range(2), y],
+        "The softmax was taken twice: the library's cross_entropy takes logits, not probabilities.":
+            torch.nn.functional.cross_entropy(p, y, reduction="none"),
+        "The loss is divided by the number of classes: a mean over a row of which one entry counts.": expected / 3,
+        "This is the logarithm to base 2. The formula has the natural logarithm.": expected / math.log(2),
     }, hint="First the softmax over the classes, then the logarithm, then the entry of y.")
 
 @exercise.case("large logits do no harm")
@@ -200,12 +219,14 @@ def _(cross_entropy):
                                                 "use logsumexp or log_softmax.")
     expect.close(loss, torch.tensor([0.0, 1000.0, math.log(2)]), mistakes={
         "The sign is wrong: this is log p_y.": torch.tensor([0.0, -1000.0, -math.log(2)])},
-        hint="A small number added inside the logarithm bounds the loss: use logsumexp or log_softmax instead.")
+        hint="A small number inside the logarithm bounds the loss: use logsumexp or log_softmax instead." if 1.5 < loss[1] < 200
+             else "The same formula, with large logits: a row of (0, 1000) and class 0 has p_y = e^-1000.")
 
 @exercise.case("one value per image, also for a single one")
 def _(cross_entropy):
     expect.tensor(cross_entropy(torch.zeros(4, 10), torch.tensor([0, 3, 5, 9])), shape=(4,))
-    expect.close(cross_entropy(torch.zeros(1, 10), torch.tensor([3])), torch.tensor([math.log(10)]))
+    expect.close(cross_entropy(torch.zeros(1, 10), torch.tensor([3])), torch.tensor([math.log(10)]),
+                 hint="Ten equal logits: each class has probability 1/10.")
 
 ### BEGIN HIDDEN TESTS
 @exercise.case("other numbers of classes, float64", hint="Work for any number of classes, in the dtype of the logits.", hidden=True)
@@ -241,7 +262,8 @@ exercise.score()
 def input_gradient(model, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """The gradient of each image's cross-entropy with respect to that image.
 
-    model: returns logits (B, K). x: (B, ...) images. y: (B,) labels. Returns a tensor like x.
+    model: returns logits (B, K). x: (B, ...) images. y: (B,) labels, also where the model predicts another class.
+    Returns a tensor like x.
     """
     ### BEGIN SOLUTION
     x = x.clone().requires_grad_(True)
@@ -270,7 +292,8 @@ def _(input_gradient):
     x, y = digits.x[:4], digits.y[:4]
     cosine = along(input_gradient(cnn, x, y), x, y)
     expect.that(cosine > 0.9, f"a direction with cosine {cosine:.2f} to the gradient", "the direction of the gradient, cosine 1",
-                "This points downhill: is there a minus too many?" if cosine < -0.9 else "Is it the derivative of the loss by x?")
+                "This points downhill: is there a minus too many?" if cosine < -0.9 else
+                "Is it the derivative of the loss by x, for every image, with its signs? The next line says more.")
 
 @exercise.case("a linear classifier, where the gradient is known: W^T (p - onehot(y))")
 def _(input_gradient):
@@ -284,6 +307,11 @@ def _(input_gradient):
         "The sign is wrong: this is the gradient of minus the loss.": -expected,
         "Only the sign is left. Here the gradient itself is asked for; FGSM comes next.": expected.sign(),
         "This is the gradient of the logit of y, not of the cross-entropy.": weight[y],
+        "This is the gradient of the probability p_y, not of the cross-entropy, -log p_y.": -probabilities[[0, 1], y, None] * expected,
+        "Twice the gradient: backward() adds to .grad. Call it once, or clear .grad before.": 2 * expected,
+        "The absolute value is taken: which way each pixel should go is lost.": expected.abs(),
+        "Each gradient is scaled to length one. The gradient itself is asked for.": expected / expected.norm(dim=1, keepdim=True),
+        "Only the last image has a gradient. Ask for that of the sum of all losses.": torch.stack([torch.zeros(3), expected[1]]),
     }, hint="Is it the gradient of the cross-entropy, at x, with respect to x?")
 
 @exercise.case("an image's gradient does not depend on the rest of the batch",
@@ -336,7 +364,7 @@ plots.gradient(x[:5], attacks.input_gradient(model, x[:5], y[:5]))
 #
 # $$\tilde{\mathbf x} = \Pi\Big(\mathbf x + \eta \cdot \operatorname{sign}\big(\nabla_{\mathbf x}\mathcal L(f(\mathbf x), y)\big)\Big).$$
 #
-# Why the sign? Close to $\mathbf x$ the loss is nearly linear, $\mathcal L(\mathbf x + \boldsymbol\delta) \approx \mathcal L(\mathbf x) + \mathbf g^\top \boldsymbol\delta$. The $L_\infty$ ball lets every pixel move by $\epsilon$ without asking what the others do. So each should use its whole allowance, in its own best direction: $\delta_i = \epsilon \operatorname{sign}(g_i)$.
+# (Step *up* the loss, and project with $\Pi$ if need be. When is there no need? That is the question of 3.5.) Why the sign? Close to $\mathbf x$ the loss is nearly linear, $\mathcal L(\mathbf x + \boldsymbol\delta) \approx \mathcal L(\mathbf x) + \mathbf g^\top \boldsymbol\delta$. The $L_\infty$ ball lets every pixel move by $\epsilon$ without asking what the others do. So each should use its whole allowance, in its own best direction: $\delta_i = \epsilon \operatorname{sign}(g_i)$.
 #
 # ### Exercise 3.4: FGSM · medium · 10 minutes · 4 points
 #
@@ -351,7 +379,7 @@ def fgsm(model, x: torch.Tensor, y: torch.Tensor, eps: float) -> torch.Tensor:
     """The fast gradient-sign method with one step of size eps, untargeted.
 
     model: returns logits (B, K). x: (B, ...) images in [0, 1]. y: (B,) labels. eps: radius of the L-inf ball.
-    Returns the perturbed images, like x, with pixels in [0, 1].
+    Returns the perturbed images, like x, with pixels in [0, 1]; no NaN where a gradient is zero.
     """
     ### BEGIN SOLUTION
     gradient = attacks.input_gradient(model, x, y)
@@ -379,8 +407,12 @@ def _(fgsm):
     gradient = attacks.input_gradient(network, x, y)
     expected = attacks.fgsm(network, x, y, ball)
     x_adv = expect.tensor(fgsm(linear, x, y, 0.15), like=x)
-    expect.close(x_adv, expected, hint=symptoms.of_step(x_adv, x, gradient, 0.15), mistakes={
+    elsewhere = "The pixels do not move in the direction of their own derivative: is it the sign of the gradient of y's loss?"
+    expect.close(x_adv, expected, hint=symptoms.of_step(x_adv, x, gradient, 0.15) or elsewhere, mistakes={
         "This is the perturbation alone. Add it to x.": expected - x,
+        "One pattern for the whole batch. Each image moves by the sign of its own gradient.":
+            (x + 0.15 * gradient.mean(dim=0, keepdim=True).sign()).clamp(0, 1),
+        "You clamp to the smallest and largest pixel of this batch. All of [0, 1] is allowed.": expected.clamp(x.min(), x.max()),
         "Every pixel moved as far as it could: is the sign scaled by eps?": attacks.fgsm(network, x, y, LpBall(1.0, math.inf)),
         "You flee the class that the model predicts. Flee y: the gradient of the loss of y.":
             attacks.fgsm(network, x, network(x).argmax(dim=1), ball),
@@ -408,6 +440,17 @@ def _(fgsm):
     best = losses.cross_entropy(network(attacks.fgsm(network, x, y, LpBall(0.07, math.inf))), y).mean()
     expect.that(bool(after.mean() > 0.9 * best), after.mean().item(), f"a mean loss near {best:.3g}",
                 symptoms.of_step(x_adv, x, gradient, 0.07))
+
+@exercise.case("one step with the gradient of x, even if it leads past a peak of the loss")
+def _(fgsm):
+    # One pixel u; the loss of class 1 is highest at u = 0.6 and falls on both sides.
+    peak = checks.network(("linear", torch.tensor([[1.0], [-1.0]]), torch.tensor([-0.6, 0.6])), ("relu",),
+                          ("linear", torch.tensor([[0.0, 0.0], [5.0, 5.0]]), None), name="a loss with its peak at 0.6")
+    x, y = torch.tensor([[0.5], [0.75]]), torch.tensor([1, 1])
+    x_adv = expect.tensor(fgsm(peak, x, y, 0.25), like=x)
+    stays = float((x_adv - 0.6).abs().max()) < 0.1
+    expect.close(x_adv, torch.tensor([[0.75], [0.5]]), hint="You take several steps and stop at the peak. FGSM takes one, with the "
+                 "gradient at x." if stays else symptoms.of_step(x_adv, x, attacks.input_gradient(peak.build(), x, y), 0.25))
 
 @exercise.case("the caller's images and model are left as they were")
 def _(fgsm):
@@ -490,7 +533,8 @@ exercise = checks.Exercise("longest_safe_step", points=2)
 
 @exercise.case("p = inf: the case of the slide")
 def _(longest_safe_step):
-    expect.close(longest_safe_step(0.1, math.inf, 784), 0.1, hint="In the largest entry of eta * s, how large is each?")
+    expect.close(longest_safe_step(0.1, math.inf, 784), 0.1, hint="The norm is the largest entry of eta * s. How large is each?", mistakes={
+        "That is half of it. eps is a radius: a pixel may move by eps to either side.": 0.05})
 
 @exercise.case("p = 2")
 def _(longest_safe_step):
@@ -498,6 +542,7 @@ def _(longest_safe_step):
         "That is right for p = inf only. The L2 norm adds up the squares of all pixels.": 2.0,
         "You multiply with the root of d: the more pixels move, the less each may.": 20.0,
         "You divide by d. The squares are added up and then a root is taken.": 0.02,
+        "You divide by the square of d. The squares are added up, d times, and then a root is taken.": 0.0002,
     }, hint="||eta s||_2 = sqrt(d * eta^2). Set it equal to eps.")
 
 @exercise.case("p = 1")
@@ -519,9 +564,9 @@ def _(longest_safe_step):
 exercise.score()
 
 # %% [markdown]
-# Put numbers in: for a digit with $d = 784$ and an $L_2$ ball of radius 2, the longest safe sign step is $2/28 \approx 0.07$. And a sign step is not even a good step for the $L_2$ ball: it spends the same on a pixel that matters and on one that does not. Each norm has its own steepest direction; `LpBall(eps, p).steepest(gradient)` knows them.
+# Put numbers in: for a digit with $d = 784$ and an $L_2$ ball of radius 2, the longest safe sign step is $2/28 \approx 0.07$. And a sign step is not even a good step for the $L_2$ ball: it spends the same on a pixel that matters and on one that does not. Each norm has its own steepest direction; `LpBall(eps, p).steepest(gradient)` knows them, and assignment 02 derives them.
 #
-# One more thing is hidden in the slide's "without projection": the **image range**. A black pixel cannot get darker. FGSM on images still clamps to $[0, 1]$, as you did in 3.4, and that is a projection, too: onto the cube of all images.
+# One more thing is hidden in the slide's "without projection": the **image range**. A black pixel cannot get darker: look at $\boldsymbol\delta$ in the picture above, where whole stretches of the background are white, that is, did not move. FGSM on images still clamps to $[0, 1]$, as you did in 3.4, and that is a projection, too: onto the cube of all images.
 
 # %% [markdown]
 # ## 3.6 The projection
@@ -571,13 +616,23 @@ def _(project):
 
 @exercise.case("a pixel outside comes back to the edge of its interval, the others stay")
 def _(project):
-    x = torch.full((1, 4), 0.5)
-    x_tilde = torch.tensor([[0.9, 0.55, 0.2, 0.5]])
-    shrunk = x + (x_tilde - x) * 0.1 / 0.4
-    expect.close(project(x_tilde, x, 0.1), torch.tensor([[0.6, 0.55, 0.4, 0.5]]), mistakes={
-        "You shrink the whole perturbation until it fits. Look at each pixel alone: those that fit need not move.": shrunk,
+    x = torch.tensor([[0.5, 0.3, 0.7, 0.5]])
+    x_tilde = torch.tensor([[0.9, 0.35, 0.2, 0.5]])
+    delta = x_tilde - x
+    expect.close(project(x_tilde, x, 0.1), torch.tensor([[0.6, 0.35, 0.6, 0.5]]), mistakes={
+        "You shrink the whole perturbation until it fits. Look at each pixel alone: those that fit need not move.": x + delta * 0.1 / 0.5,
+        "You project onto the L2 ball, and shrink the whole perturbation. In the L-inf ball look at each pixel alone.":
+            x + delta * 0.1 / delta.norm(),
         "Nothing was brought back into the ball around x.": x_tilde,
         "You return the perturbation. Add it to x.": torch.tensor([[0.1, 0.05, -0.1, 0.0]]),
+        "This is one interval for all pixels, from the darkest to the brightest. Each pixel has an interval of its own, around its x.":
+            x_tilde.clamp(0.2, 0.8),
+        "A pixel that is outside goes all the way back to x. The nearest allowed value is the edge of its interval.":
+            torch.tensor([[0.5, 0.35, 0.7, 0.5]]),
+        "The ball lies around x, not around 0.": torch.full((1, 4), 0.1),
+        "Pixels above their interval come back, those below do not.": torch.tensor([[0.6, 0.35, 0.2, 0.5]]),
+        "Pixels below their interval come back, those above do not.": torch.tensor([[0.9, 0.35, 0.6, 0.5]]),
+        "No pixel gets darker than x: to keep an image in [0, 1], clamp the image, not the perturbation.": torch.tensor([[0.6, 0.35, 0.7, 0.5]]),
     }, hint="Each pixel has the interval [x - eps, x + eps].")
 
 @exercise.case("the image range counts as well")
@@ -592,7 +647,8 @@ def _(project):
 def _(project):
     x = torch.full((2, 1, 1, 3), 0.5)
     x_tilde = torch.tensor([[0.9, 0.5, -0.3], [0.4, 2.0, 0.6]]).reshape(x.shape)
-    expect.close(project(x_tilde, x, 0.1), torch.tensor([[0.6, 0.5, 0.4], [0.4, 0.6, 0.6]]).reshape(x.shape))
+    expect.close(project(x_tilde, x, 0.1), torch.tensor([[0.6, 0.5, 0.4], [0.4, 0.6, 0.6]]).reshape(x.shape),
+                 hint="As for a row of pixels: each has its interval, whatever the shape.")
     expect.unchanged(project)
 
 ### BEGIN HIDDEN TESTS
@@ -615,7 +671,7 @@ exercise.score()
 #
 # $$\mathbf x_{t+1} = \Pi\big(\mathbf x_t + \eta_t \nabla_{\mathbf x}\mathcal L(f(\mathbf x_t), y)\big), \qquad \mathbf x_0 = \mathbf x.$$
 #
-# It is training turned round: the data is updated, not the weights; up, not down. In the $L_\infty$ ball one takes, as FGSM does, the sign of the gradient, so that the step size $\eta$ says directly how far each pixel moves:
+# It is like training the model, but updating the data instead of the weights, and going up instead of down. The step size $\eta_t$ may change from step to step; here it stays the same. In the $L_\infty$ ball one takes, as FGSM does, the sign of the gradient, so that the step size $\eta$ says directly how far each pixel moves:
 #
 # $$\mathbf x_{t+1} = \Pi\big(\mathbf x_t + \eta \operatorname{sign}(\nabla_{\mathbf x}\mathcal L(f(\mathbf x_t), y))\big).$$
 #
@@ -629,7 +685,7 @@ widgets.ball_explorer()
 #
 # 1. With a step size above ε the path jumps from edge to edge of the ball: the projection does most of the work.
 # 2. If steps × step size is less than ε, the attack cannot even reach the edge of its ball. A weak attack looks like a robust model.
-# 3. There are points where the ball crosses the boundary and the attack still ends elsewhere, for instance numbers 1 and 35 at ε = 0.15: the loss is not concave, so a maximum along the path need not be the largest.
+# 3. There are points where the ball crosses the boundary and the attack still ends elsewhere, for instance numbers 1 and 35 at ε = 0.15. The end of this section counts them.
 # </details>
 #
 # ### Exercise 3.7: PGD · hard · 20 minutes · 5 points
@@ -650,7 +706,7 @@ def pgd(model, x: torch.Tensor, y: torch.Tensor, eps: float, steps: int, step_si
 
     model: returns logits (B, K). x: (B, ...) images in [0, 1]. y: (B,) labels. eps: radius. steps: how many, 0 or
     more. step_size: how far each pixel moves in one step. x_0: where to start, like x; None starts at x.
-    Returns the last iterate, like x, inside the ball and [0, 1].
+    Returns the last iterate, like x, inside the ball and [0, 1]; no NaN where a gradient is zero.
     """
     ### BEGIN SOLUTION
     ball = LpBall(eps, math.inf)
@@ -679,8 +735,13 @@ def _(pgd):
     x, y = torch.tensor([[0.4, 0.5, 0.6, 0.5], [0.6, 0.05, 0.4, 0.95]]), torch.tensor([0, 1])
     gradient = attacks.input_gradient(linear.build(), x, y)
     x_adv = expect.tensor(pgd(linear, x, y, 0.1, 1, 0.1), like=x)
-    expected = attacks.fgsm(linear.build(), x, y, LpBall(0.1, math.inf))
-    expect.close(x_adv, expected, hint=symptoms.of_step(x_adv, x, gradient, 0.1))
+    network, ball = linear.build(), LpBall(0.1, math.inf)
+    expected = attacks.fgsm(network, x, y, ball)
+    expect.close(x_adv, expected, hint=symptoms.of_step(x_adv, x, gradient, 0.1), mistakes={
+        "You return the perturbation. Add it to x.": expected - x,
+        "You flee the class that the model predicts. Flee y: the gradient of the loss of y.":
+            attacks.fgsm(network, x, network(x).argmax(dim=1), ball),
+    })
 
 @exercise.case("many steps stay an image, and within eps of x")
 def _(pgd):
@@ -701,13 +762,18 @@ def _(pgd):
     def after(distance):  # the gradient of a linear loss keeps its signs: the path is straight
         return attacks.fgsm(linear.build(), x, y, LpBall(distance, math.inf))
 
+    hint = symptoms.of_step(x_adv, x, gradient, 0.03)
+    if not expect.same(x_adv, after(0.03)) and not expect.same(pgd(linear, x, y, 0.1, 0, 0.01), x):
+        hint = "With 0 steps the result is not x: the attack starts somewhere else than at x. Without an x_0, start at x."
     expect.close(x_adv, after(0.03), mistakes={
         "Only one step was taken. Does each step start where the last one ended?": after(0.01),
         "The pixels moved by eps, all of it. Is step_size what each step moves by?": after(0.1),
         "One step too many.": after(0.04),
         "One step too few.": after(0.02),
+        "Each step is shorter than the one before. All have the same length, step_size.": after(0.01 + 0.01 / 2 + 0.01 / 3),
         "No step was taken. Carry on, fooled or not: all steps are asked for.": x,
-    }, hint=symptoms.of_step(x_adv, x, gradient, 0.03))
+        "You return the perturbation. Add it to x.": after(0.03) - x,
+    }, hint=hint)
 
 # One pixel u; the loss of class 1 is highest at u = 0.6 and falls on both sides.
 peak = checks.network(("linear", torch.tensor([[1.0], [-1.0]]), torch.tensor([-0.6, 0.6])), ("relu",),
@@ -809,15 +875,56 @@ def _(pgd):
 exercise.score()
 
 # %% [markdown]
-# Watch it at work. Move the slider through the steps of the attack: the image hardly changes, the loss climbs, and the probabilities change hands. Below it the same attack on a network that was trained to resist.
+# Watch it at work. The picture opens at step 6, just after the network was fooled; move the slider back to 0 and on to 20. The image hardly changes, the loss climbs, and the probabilities change hands. In the second row the same attack on a network that was trained to resist.
 
 # %% demo="scrubber"
-widgets.step_scrubber(model, x[3:4], y[3:4], LpBall(0.15, math.inf), steps=20, beside=robust_model)
+film = widgets.step_scrubber(model, x[3:4], y[3:4], LpBall(0.15, math.inf), steps=20, beside=robust_model)
+film.inputs["step"].value = 6
+film
+
+# %% [markdown]
+# And ten digits at once, in a larger ball. You can read every one of them; an orange frame says that the network cannot any more.
+
+# %% demo="ten-digits"
+def reference_pgd(model, x, y, eps, steps, step_size, x_0=None):
+    return attacks.pgd(model, x, y, LpBall(eps, math.inf), steps=steps, step_size=step_size, random_start=False, start=x_0,
+                       early_stop=False)
+
+your_pgd = checks.yours("pgd", reference_pgd)
+both = torch.cat([x[:10], your_pgd(model, x[:10], y[:10], 0.2, 20, 0.025)])
+says = model(both).argmax(dim=1)
+plots.images(both, titles=[f"“{k}”" for k in says.tolist()], rows=["x", "x̃, ε = 0.2"], marked=says != y[:10].repeat(2))
+
+# %% [markdown]
+# ### What PGD does not promise
+#
+# The slide adds a note: since $f$ is **not convex**, in general we cannot find the global optimum. A climber who follows the slope is sure to reach *a* top only, and which one depends on where the climb starts. (Going up, the harmless case is a *concave* loss, which has one hill. The loss of a network is neither convex nor concave.)
+#
+# With 784 pixels nobody knows what PGD misses. In the plane of the explorer one can look everywhere: `attacks.exhaustive` tries 61 × 61 points of each ball, for all 200 points of the two moons, ε = 0.15.
+#
+# **Predict**: PGD starts at $\mathbf x$ and takes 40 small steps. Of 200 points, for how many does it end at a right prediction, although the ball holds an adversarial example?
+
+# %%
+my_guess = None  # replace None by a number from 0 to 200
+
+# %% demo="global-optimum"
+moons = data.load("moons", "test")
+plane_model = coursekit.models.load("moons_mlp")
+climbed = your_pgd(plane_model, moons.x, moons.y, 0.15, 40, 0.015)
+anywhere = attacks.exhaustive(plane_model, moons.x, moons.y, LpBall(0.15, math.inf), points=61)
+after_pgd, after_search = ((plane_model(ends).argmax(dim=1) == moons.y) for ends in (climbed, anywhere))
+missed = (after_pgd & ~after_search).nonzero().flatten().tolist()
+checks.reveal(my_guess, f"{len(missed)} of {len(moons.y)}",
+              f"Right after PGD: {int(after_pgd.sum())}. Right wherever one looks: {int(after_search.sum())}. Missed: numbers "
+              f"{', '.join(map(str, missed))};\nset the explorer's `point` to one of them, and the star shows what was to be found.")
+
+# %% [markdown]
+# So "PGD did not fool it" and "nothing fools it" are two statements, and the gap between them is real. More starts narrow it (3.9); only a proof closes it, and in the Questions - Rob1 of assignment 08 you build such a gap yourself, for FGSM.
 
 # %% [markdown]
 # ## 3.8 Targeted: "and make it a 3"
 #
-# An untargeted attack wants any wrong class. A **targeted** one wants a certain class $t$, the speed limit sign of the slides. So it does not run away from $y$; it walks towards $t$, *down* the loss of the class that it wants:
+# An untargeted attack wants any wrong class. A **targeted** one wants a certain class $t$, the speed limit sign of the slides. (Both are evasion attacks, at test time, against a fixed $f$. Assignment 01 sorts the variants.) So it does not run away from $y$; it walks towards $t$, *down* the loss of the class that it wants:
 #
 # $$\mathbf x_{k+1} = \Pi\big(\mathbf x_k - \eta \operatorname{sign}(\nabla_{\mathbf x}\mathcal L(f(\mathbf x_k), t))\big).$$
 #
@@ -895,10 +1002,18 @@ def _(targeted_pgd):
     def after(distance):  # the gradient of a linear loss keeps its signs: the path is straight
         return attacks.fgsm(linear.build(), x, target, LpBall(distance, math.inf), target=target)
 
-    expect.close(targeted_pgd(linear, x, target, 0.1, 3, 0.02), after(0.06), mistakes={
+    x_adv = expect.tensor(targeted_pgd(linear, x, target, 0.1, 3, 0.02), like=x)
+    moved, gradient = x_adv - x, attacks.input_gradient(linear.build(), x, target)
+    along = torch.nn.functional.cosine_similarity(moved, -gradient).min()
+    unequal = moved.abs().max() > 1.05 * moved.abs().min()
+    expect.close(x_adv, after(0.06), mistakes={
         "You stop once the target is reached. All steps are asked for.": x,
         "You stop after one step, once the target is reached. All steps are asked for.": after(0.02),
-    }, hint="Step down the loss of the target, whatever the image shows.")
+        "The pixels moved by eps, all of it. Is step_size what each step moves by?": after(0.1),
+        "One step too many.": after(0.08),
+        "One step too few.": after(0.04),
+    }, hint="You step along the gradient itself. As in PGD, take its sign." if along > 0.999 and unequal else
+            "Step down the loss of the target, whatever the image shows.")
 
 @exercise.case("projects in every step, not only at the end")
 def _(targeted_pgd):
@@ -944,7 +1059,10 @@ def reference_targeted(model, x, target, eps, steps, step_size):
 
 targets = torch.arange(10)
 dressed_up = checks.yours("targeted_pgd", reference_targeted)(model, x[3:4].repeat(10, 1, 1, 1), targets, 0.25, 30, 0.02)
-plots.images(dressed_up, titles=[f"target {t}\nf says {k}" for t, k in zip(targets.tolist(), model(dressed_up).argmax(dim=1).tolist())])
+says = model(dressed_up).argmax(dim=1).tolist()
+plots.images(dressed_up, titles=[f"target {t}\nf says {k}" for t, k in enumerate(says)],
+             alt=f"Ten copies of one handwritten 3, each still a 3 to the eye, with dark and bright patches in the background, attacked "
+                 f"with the targets 0 to 9. The network reads them as {', '.join(map(str, says))}.")
 
 # %% [markdown]
 # ## 3.9 Random starts and restarts
@@ -983,6 +1101,8 @@ grey = torch.full((8, 1, 20, 20), 0.5)
 @exercise.case("fills the ball evenly: uniform in [-eps, eps]")
 def _(random_start):
     shift = expect.tensor(random_start(grey, 0.2, 0), like=grey) - grey
+    expect.that(abs(shift.mean().item()) < 0.4, f"a mean brightness of {shift.mean().item() + 0.5:.3g}", "0.5, as in x, give or take",
+                "This is the noise alone. Add it to x.")
     expect.inside(grey + shift, grey, 0.2, hint="Uniform noise has hard edges: no pixel moves by more than eps.")
     mean, share = shift.mean().item(), (shift.abs() < 0.1).float().mean().item()
     expect.that(shift.abs().max().item() > 0, "x itself", "noise around x")
@@ -1047,7 +1167,7 @@ def keep_worst(model, candidates: torch.Tensor, y: torch.Tensor) -> torch.Tensor
     """For each image the candidate with the highest cross-entropy.
 
     model: returns logits (B, K). candidates: (R, B, ...) results of R runs of an attack on the same B images.
-    y: (B,) labels. Returns (B, ...).
+    y: (B,) labels. Returns (B, ...): of several equally bad candidates any one.
     """
     ### BEGIN SOLUTION
     loss = torch.stack([losses.cross_entropy(model(x_adv), y) for x_adv in candidates])
@@ -1073,10 +1193,17 @@ def _(keep_worst):
     worst = torch.stack([candidates[2, 0], candidates[0, 1], candidates[1, 2], candidates[2, 3]])
     lowest = torch.stack([candidates[0, 0], candidates[1, 1], candidates[2, 2], candidates[1, 3]])
     one_run = "You keep one run for the whole batch. Each image has a worst run of its own."
-    kept = keep_worst(two_pixels, candidates, y)
+    kept = expect.tensor(keep_worst(two_pixels, candidates, y), like=worst)
     runs = [run for run in candidates if expect.same(kept, run)]
-    expect.close(kept, worst, hint=one_run if runs else "For each image, a column of the candidates: which run has the highest loss?",
-                 mistakes={"You keep the lowest loss. The attacker wants the highest.": lowest})
+    strange = [image for image, column in zip(kept, candidates.transpose(0, 1)) if not any(expect.same(image, one) for one in column)]
+    hint = "For each image, a column of the candidates: which run has the highest loss?"
+    if strange:
+        hint = "This is no run's own result: each image of what you return must be one of its own candidates, as it is."
+    expect.close(kept, worst, hint=one_run if runs else hint, mistakes={
+        "You keep the lowest loss. The attacker wants the highest.": lowest,
+        "You compare each run with the one before it. Compare it with the best so far, whose loss must be kept, too.":
+            torch.stack([candidates[2, 0], candidates[2, 1], candidates[1, 2], candidates[2, 3]]),
+    })
 
 @exercise.case("the label counts", hint="Highest loss of the class in y, which differs from image to image.")
 def _(keep_worst):
@@ -1097,7 +1224,7 @@ def _(keep_worst):
 def _(keep_worst):
     flat = checks.network(("flatten",), ("linear", torch.eye(2), None), name="logits = pixels")
     candidates = torch.tensor([[0.9, 0.1], [0.3, 0.8]]).reshape(2, 1, 1, 1, 2)
-    expect.close(keep_worst(flat, candidates, torch.tensor([0])), candidates[1])
+    expect.close(keep_worst(flat, candidates, torch.tensor([0])), candidates[1], hint="The second run has the higher loss.")
     expect.unchanged(keep_worst)
 
 ### BEGIN HIDDEN TESTS
@@ -1113,37 +1240,48 @@ def _(keep_worst):
 exercise.score()
 
 # %% [markdown]
-# Now the machine is complete: random starts, PGD from each, the worst result for every image. Does it gain? (About five seconds.)
+# Now the machine is complete: random starts, PGD from each, the worst result for every image. First in the plane, where the truth is known from the end of 3.7, then on digits.
 
 # %% demo="machine"
-def reference_pgd(model, x, y, eps, steps, step_size, x_0=None):
-    return attacks.pgd(model, x, y, LpBall(eps, math.inf), steps=steps, step_size=step_size, random_start=False, start=x_0,
-                       early_stop=False)
-
 def reference_start(x, eps, seed):
     return LpBall(eps, math.inf).sample(x, generator=torch.Generator().manual_seed(seed))
 
 def reference_worst(model, candidates, y):
-    loss = torch.stack([losses.cross_entropy(model(run), y) for run in candidates])
-    return torch.stack([candidates[best, image] for image, best in enumerate(loss.argmax(dim=0).tolist())])
+    """Keeps the first run that fools, else the last one: the careful library of the text below."""
+    worst = candidates[0].clone()
+    for run in candidates[1:]:
+        still_right = model(worst).argmax(dim=1) == y
+        worst[still_right] = run[still_right]
+    return worst
 
-your_pgd = checks.yours("pgd", reference_pgd)
 your_start = checks.yours("random_start", reference_start)
 your_worst = checks.yours("keep_worst", reference_worst)
 
-digits_x, digits_y, eps = x[:100], y[:100], 0.1
-clean_right = model(digits_x).argmax(dim=1) == digits_y
-runs = []
-for seed in range(5):
-    runs.append(your_pgd(model, digits_x, digits_y, eps, 15, eps / 5, your_start(digits_x, eps, seed)))
-    worst = your_worst(model, torch.stack(runs), digits_y)
-    robust = clean_right & (model(worst).argmax(dim=1) == digits_y)
-    print(f"worst of {len(runs)} random starts: {robust.float().mean():.0%} of the digits stay right")
+def right_after(classifier, x, y, eps, steps, step_size, restarts):
+    """After each restart: how many are right, clean and at the worst point so far."""
+    clean_right, runs, counts = classifier(x).argmax(dim=1) == y, [], []
+    for seed in tqdm(range(restarts), desc="restarts"):
+        runs.append(your_pgd(classifier, x, y, eps, steps, step_size, your_start(x, eps, seed)))
+        worst = your_worst(classifier, torch.stack(runs), y)
+        counts.append(int((clean_right & (classifier(worst).argmax(dim=1) == y)).sum()))
+    return counts
+
+in_plane = right_after(plane_model, moons.x, moons.y, eps=0.15, steps=40, step_size=0.015, restarts=8)
+print(f"of 200 points right:  PGD from x {int(after_pgd.sum())};  worst of 1, 2, ... random starts {in_plane};  "
+      f"wherever one looks {int(after_search.sum())}")
+on_digits = right_after(model, x[:100], y[:100], eps=0.1, steps=15, step_size=0.02, restarts=5)
+print(f"of 100 digits right:  worst of 1, 2, ... random starts {on_digits}")
 
 # %% [markdown]
-# Not much, on this network: its loss has few hills in so small a ball, and most starts end at equally bad points. That is good news for the attacker, and you only know it because you tried. (Note also what you keep: the highest *cross-entropy*. With ten classes a wrong prediction can have a lower one than a right prediction, so a careful library keeps a fooling point first and looks at the loss second.)
+# In the plane a single random start may well do worse than the start at $\mathbf x$; a handful together find what looking everywhere has found. On the digits restarts gain little: the loss of this network has few hills in so small a ball, and most starts end at equally bad points. That is good news for the attacker, and you only know it because you tried. (Note also what you keep: the highest *cross-entropy*. With ten classes a wrong prediction can have a lower one than a right prediction, so a careful library keeps a fooling point first and looks at the loss second.)
 #
-# An attack's record shows at a glance whether it deserves trust: thin lines are the single restarts, the thick one is their mean. If a curve still falls at its right end, the attack had not finished, and its robust accuracy was too good to be true. A flag on top names what looks wrong: a loss that still rises, a last restart that still gains, gradients that vanish, one step that beats many. Change `steps` to 3, or the radius, and look again.
+# An attack's record shows at a glance whether it deserves trust. Thin lines are the single restarts, the thick one is their mean, and the dotted line is what one step of FGSM leaves. A flag on top names what looks wrong: a loss that still rises, a last restart that still gains, gradients that vanish, one step that beats many. First an attack in a hurry, with three steps:
+
+# %% demo="diagnostics-hasty"
+plots.diagnostics(model, x[:100], y[:100], LpBall(0.1, math.inf), steps=3, restarts=5)
+
+# %% [markdown]
+# The loss had not finished rising, so the attack had not finished, and its robust accuracy was too good to be true. With 20 steps:
 
 # %% demo="diagnostics"
 plots.diagnostics(model, x[:100], y[:100], LpBall(0.1, math.inf), steps=20, restarts=5)
@@ -1154,6 +1292,8 @@ plots.diagnostics(model, x[:100], y[:100], LpBall(0.1, math.inf), steps=20, rest
 # The number that everyone quotes: the share of test images that are classified rightly **and** stay right under attack. An image that was wrong to begin with is not robust, even if the attack happens to make it right.
 #
 # ### Exercise 3.10: robust accuracy · easy · 10 minutes · 2 points
+#
+# Write it for one batch, given the images before and after an attack. (Some papers divide by the images that were right to begin with. This is another number; here *all* images count.)
 #
 # <details><summary>Hint</summary>
 # Two tensors of booleans, right before and right after, and <code>&amp;</code> between them. What is the mean of zeros and ones?
@@ -1189,14 +1329,21 @@ def _(robust_accuracy):
         "This is the clean accuracy: the attacked images count as well.": 1.0,
         "This is a number of images; divide by the size of the batch.": 3.0,
         "This is in per cent; a share lies between 0 and 1.": 60.0,
+        "Is each argmax taken over the classes, dim=1, one for every image?": 0.5,
     }, hint="Three of the five images are right on x and on x_adv.")
 
 @exercise.case("wrong before, right after: not robust")
 def _(robust_accuracy):
-    x, x_adv = torch.tensor([one, zero, one, zero]), torch.tensor([zero, zero, zero, one])
-    expect.close(robust_accuracy(two_pixels, x, x_adv, torch.tensor([0, 0, 0, 0])), 0.25, mistakes={
-        "You count images that are right under attack but were wrong before. Those are not robust.": 0.75,
-        "You leave the images that were wrong before out of the count. They stay in it, as not robust.": 0.5,
+    # Of seven images one is right on both, two only before, three only after, one on neither.
+    x, x_adv = torch.tensor([zero, zero, zero, one, one, one, one]), torch.tensor([zero, one, one, zero, zero, zero, one])
+    by_image = "Look at both conditions image by image: an image counts if it is right before and after."
+    expect.close(robust_accuracy(two_pixels, x, x_adv, torch.zeros(7, dtype=torch.int64)), 1 / 7, mistakes={
+        "You count images that are right under attack but were wrong before. Those are not robust.": 4 / 7,
+        "You leave the images that were wrong before out of the count. They stay in it, as not robust.": 1 / 3,
+        "This is the product of two accuracies. " + by_image: 12 / 49,
+        "This is the smaller of two accuracies. " + by_image: 3 / 7,
+        "One condition is enough for you. Both conditions are needed: right before and after.": 6 / 7,
+        "You compare the two predictions with each other. Compare each with y: twice the same wrong class is not robust.": 2 / 7,
     }, hint="Both conditions, for each image; divided by all images.")
 
 @exercise.case("real digits, untouched: the clean accuracy", hint="If nothing was changed, it is the ordinary accuracy.")
@@ -1219,7 +1366,7 @@ def _(robust_accuracy):
 exercise.score()
 
 # %% [markdown]
-# One number at one ε says little; a **curve** over ε says how a classifier gives way. It also tests the attack: from ε = 0.5 on, every ball holds the same grey image, so at most one digit in ten can be robust, and a good attack reaches 0 long before.
+# One number at one ε says little; a **curve** over ε says how a classifier gives way. It also tests the attack: from ε = 0.5 on, every ball holds the same grey image, which the network puts into one class, so about one digit in ten can be robust at most, and a good attack reaches 0 long before.
 #
 # **Predict**: noise of the same size, but random, $\pm\epsilon$ for each pixel. How many of 100 digits are still read rightly at ε = 0.2, where PGD leaves less than one?
 
@@ -1233,52 +1380,52 @@ checks.reveal(my_guess, f"{100 * (model(noisy).argmax(dim=1) == y).float().mean(
               "In 784 dimensions a random direction is nearly at right angles to the one that matters. The worst case is not bad luck: it is built.")
 
 # %% demo="robustness-curve"
-# About fifteen seconds.
-eps_values = [0.0, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4]
-pgd_attack = checks.yours("pgd", reference_pgd)
-fgsm_attack = checks.yours("fgsm", reference_fgsm)
+eps_values = [0.0, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.45, 0.6]
+your_fgsm = checks.yours("fgsm", reference_fgsm)
 
 def random_noise(classifier, x, y, eps):
     return (x + eps * signs[: len(x)]).clamp(0, 1)
 
-def curve(classifier, attack):
-    """Accuracy and its 95 % interval at every eps."""
-    results = [evaluation.robust_accuracy(classifier, x, y, lambda m, x, y: attack(m, x, y, eps)) for eps in eps_values]
-    return eps_values, [r.robust for r in results], [r.interval[0] for r in results], [r.interval[1] for r in results]
+def ten_steps(classifier, x, y, eps):
+    return your_pgd(classifier, x, y, eps, 10, max(eps, 1e-6) / 4)
 
-plots.curves({
-    "random noise": curve(model, random_noise),
-    "FGSM": curve(model, fgsm_attack),
-    "PGD, 10 steps": curve(model, lambda m, x, y, eps: pgd_attack(m, x, y, eps, 10, max(eps, 1e-6) / 4)),
-    "PGD on a robust model": curve(robust_model, lambda m, x, y, eps: pgd_attack(m, x, y, eps, 10, max(eps, 1e-6) / 4)),
-})
+contests = {"random noise": (model, random_noise), "FGSM": (model, your_fgsm), "PGD, 10 steps": (model, ten_steps),
+            "PGD on a robust model": (robust_model, ten_steps)}
+curves = {name: [] for name in contests}
+for name, eps in tqdm([(name, eps) for name in contests for eps in eps_values], desc="attacks at each ε"):
+    classifier, attack = contests[name]
+    result = evaluation.robust_accuracy(classifier, x, y, lambda m, x, y, attack=attack, eps=eps: attack(m, x, y, eps))
+    curves[name].append((eps, result.robust, *result.interval))
+plots.curves({name: list(zip(*points, strict=True)) for name, points in curves.items()})
 
 # %% [markdown]
-# Random noise is what optimists measure. FGSM and PGD attack the same network, and FGSM's number was too friendly: it never reaches 0, and gets *worse* as ε grows, for one long step lands far beyond the place whose gradient it used. PGD gets there. The robust model was trained on PGD's own examples; it holds out up to the ε that it was trained for (0.1), and then gives way, too. How that is done is the subject of adversarial training, later in the course.
+# The bands are 95 % confidence intervals of the share, from 200 digits. Random noise is what optimists measure. FGSM and PGD attack the same network, and FGSM's number was too friendly: it never reaches 0, and beyond ε = 0.3 it *rises* again, although a larger ball holds all that a smaller one does: one long step lands far beyond the place whose gradient it used. PGD gets there. The robust model was trained on PGD's own examples; it holds out up to the ε that it was trained for (0.1), and then gives way, too. How that is done, and what it costs, is assignment 07, adversarial training.
 #
 # ### A surprise to end with
 #
-# Multiply the logits of the network by 1000. Every prediction stays the same: it is *the same classifier*, just as easy to fool. **What does PGD say now?**
+# Multiply the logits of the network by 1000. Every prediction stays the same: it is *the same classifier*, just as easy to fool. **Predict**: PGD left about a third of the digits right at ε = 0.1. How many of 100 does it leave right now?
+
+# %%
+my_guess = None  # replace None by a number from 0 to 100
 
 # %% demo="scaled-logits"
 def shouting(x):
     return 1000 * model(x)
 
-plain = evaluation.robust_accuracy(model, x, y, lambda m, x, y: pgd_attack(m, x, y, 0.1, 10, 0.025))
-loud = evaluation.robust_accuracy(shouting, x, y, lambda m, x, y: pgd_attack(m, x, y, 0.1, 10, 0.025))
+plain, loud = (evaluation.robust_accuracy(f, x, y, lambda m, x, y: ten_steps(m, x, y, 0.1)) for f in (model, shouting))
 no_slope = (attacks.input_gradient(shouting, x, y).flatten(1) == 0).all(dim=1).float().mean().item()
-print(f"robust accuracy of f:        {plain.robust:.1%}")
-print(f"robust accuracy of 1000 f:   {loud.robust:.1%}")
-print(f"images of which the whole gradient is exactly zero for 1000 f: {no_slope:.1%}")
+checks.reveal(my_guess, f"{100 * loud.robust:.0f} of 100",
+              f"Robust accuracy of f: {plain.robust:.1%}; of 1000 f: {loud.robust:.1%}.\n"
+              f"Images of which the whole gradient is exactly zero for 1000 f: {no_slope:.1%}.")
 
 # %% [markdown]
-# The softmax is so sure of itself that $1 - p_y$ rounds to zero, and with it the gradient. The attack stands still, and a failed attack looks exactly like a robust model. **Robust accuracy under an attack is only as good as the attack.** Later in the course you meet a loss that does not fall for it (minimum-norm attacks), and defences that do nothing but this (failed defences).
+# The softmax is so sure of itself that $1 - p_y$ rounds to zero, and with it the gradient. The attack stands still, and a failed attack looks exactly like a robust model. **Robust accuracy under an attack is only as good as the attack.** Assignment 04, minimum-norm attacks, has a loss that does not fall for it; assignment 06, failed defences, takes apart defences that do nothing but this.
 #
 # ## 3.11 In your own words
 #
 # These two answers are read by a person. A few sentences each are enough.
 #
-# ### Question 3.11a: why the sign? · 3 points
+# ### Question 3.11a: why the sign? · medium · 10 minutes · 3 points
 #
 # In 3.4 the sign step came out as the best single step in the $L_\infty$ ball for a linear loss with gradient $\mathbf g$. Now take another attacker: a faulty camera, of which **at most $k$ pixels** may be off, each by at most $\epsilon$. (1) Which single step is best for a linear loss, and why? (2) By how much does it raise the loss, compared with FGSM? (3) In the $L_2$ ball, is the sign step the best one? If not, which is, and what is wrong with the sign there?
 
@@ -1293,7 +1440,7 @@ print(f"images of which the whole gradient is exactly zero for 1000 f: {no_slope
 # (1) The gain is $\sum_i g_i \delta_i$ over the pixels I may touch, and each term is at most $\epsilon|g_i|$, reached at $\delta_i = \epsilon\operatorname{sign}(g_i)$. So I take the $k$ pixels with the largest $|g_i|$, move each by $\epsilon$ in the sign of its derivative, and leave the rest. (2) It gains $\epsilon$ times the sum of the $k$ largest $|g_i|$, FGSM $\epsilon\lVert\mathbf g\rVert_1$, the sum over all: FGSM gains more unless all the others are zero. (3) No. In the $L_2$ ball the pixels share the budget $\sum_i\delta_i^2\le\epsilon^2$, and it should go where it gains most: the best step is $\epsilon\,\mathbf g/\lVert\mathbf g\rVert_2$ by Cauchy-Schwarz. The sign step spends the same on every pixel, whether it matters or not.
 
 # %% [markdown]
-# ### Question 3.11b: what does the curve prove? · 3 points
+# ### Question 3.11b: what does the curve prove? · medium · 10 minutes · 3 points
 #
 # A company writes: "Under PGD with 10 steps at ε = 0.1 our classifier keeps 85 % accuracy. So at least 85 % of the images cannot be attacked with ε = 0.1." What exactly has been shown, and what has not? Name two different reasons why the true robust accuracy can be lower, and one check that you would ask for.
 
@@ -1312,7 +1459,9 @@ print(f"images of which the whole gradient is exactly zero for 1000 f: {no_slope
 #
 # * The zero-one loss has no useful gradient, so attacks climb the cross-entropy: a *surrogate*.
 # * FGSM is the best step for a linear loss in the $L_\infty$ ball. With $\eta = \epsilon$ it needs no projection onto that ball; the image range is another matter.
-# * PGD = step, project, repeat. Fresh gradient at the iterate, projection around $\mathbf x$.
+# * PGD = step, project, repeat: like training, with the data updated instead of the weights. Fresh gradient at the iterate, projection around $\mathbf x$. It climbs one hill; the global optimum is not promised.
 # * Keeping the worst of several runs can only make an attack stronger. Still, what an attack measures is an **upper bound** of robust accuracy.
+#
+# **Where it goes on**: assignment 04, minimum-norm attacks, asks how far away the nearest adversarial example is. Assignment 05, physical attacks, prints one. Assignment 06, failed defences, hides the gradient, and finds it again. Assignment 07, adversarial training, puts PGD inside the training loop.
 #
 # **Further**: Goodfellow, Shlens, Szegedy, *Explaining and harnessing adversarial examples*, 2015 (FGSM). Madry et al., *Towards deep learning models resistant to adversarial attacks*, 2018 (PGD). Carlini et al., *On evaluating adversarial robustness*, 2019: how not to fool oneself.
