@@ -2,9 +2,10 @@
 
 from coursekit.evaluation.accuracy import RobustAccuracy, accuracy_curve, robust_accuracy, wilson_interval
 from coursekit.evaluation.budget import Counted, counting
+from coursekit.evaluation.outcomes import average_and_worst, smallest_flip, success_rate
 from coursekit.evaluation.report import AttackReport, attack_report
 
 __all__ = [
-    "AttackReport", "Counted", "RobustAccuracy", "accuracy_curve", "attack_report", "counting", "robust_accuracy",
-    "wilson_interval",
+    "AttackReport", "Counted", "RobustAccuracy", "accuracy_curve", "attack_report", "average_and_worst", "counting",
+    "robust_accuracy", "smallest_flip", "success_rate", "wilson_interval",
 ]  # fmt: skip

@@ -21,7 +21,7 @@
 # | 3. Improving robustness | 06 failed defences, 07 adversarial training, 08 the lecture's own questions |
 # | 4. Certifiable robustness | 09 exact certification, 10 convex relaxations, 11 Lipschitz continuity, 12 randomised smoothing |
 #
-# <div class="alert alert-info"><b>How to work here.</b> Each exercise has a cell to fill in, marked <code>YOUR CODE HERE</code>, and right below it a cell that checks it. Run the check as often as you like: each line is one situation, with what came out, what should have, and something to think about. When the notebook is graded, a few more cases of the same kind are added, with other shapes, other numbers of classes and other sizes. No exercise needs an earlier one to be right: where you need one, the notebook gives you a reference. And a good function leaves what it is given as it was: no tensor edited in place, no model in another mode.</div>
+# <div class="alert alert-info"><b>How to work here.</b> Each exercise has a cell to fill in, marked <code>YOUR CODE HERE</code>, and right below it a cell that checks it. Run the check as often as you like: each line is one situation, with what came out, what should have, and something to think about. When the notebook is graded, a few more cases of the same kind are added, with other shapes, other numbers of classes and other sizes. No exercise needs an earlier one to be right: where you need one, the notebook gives you a reference. What an exercise asks for you write yourself; a call to the package's own version is refused. And a good function leaves what it is given as it was: no tensor edited in place, no model in another mode.</div>
 #
 # **Notation**, as on the slides: $\mathbf x \in \mathbb R^d$ an image, here with pixels in $[0, 1]$; $y \in \mathcal Y$ its label; $f$ the classifier; $\tilde{\mathbf x}$ a perturbed image; $\mathcal P(\mathbf x)$ the perturbation set, all that $\mathbf x$ may be changed into. In code, `x` is a batch of images of shape `(B, C, H, W)` (batch, channels, height, width), `y` holds their `B` labels, and `model(x)` returns *logits* of shape `(B, K)`: one real number per image and class. The class with the largest is the prediction, $f(\mathbf x)$.
 
@@ -32,11 +32,11 @@ import math
 import torch
 import torchvision.transforms.v2.functional as corrupt
 from IPython.display import display
-from PIL import Image
+from torchvision.utils import save_image
 from tqdm.auto import tqdm
 
 import coursekit
-from coursekit import attacks, checks, data, plots
+from coursekit import attacks, checks, data, evaluation, plots, widgets
 from coursekit.perturbations import LpBall, Rotation
 
 torch.set_num_threads(1)  # a second thread gains little here, and costs much on a busy machine
@@ -62,7 +62,7 @@ print(f"{len(x)} photos of {tuple(x.shape[1:])}: {x[0].numel():,} numbers each, 
 plots.images(x, titles=[f"“{name}”" for name in names(model(x))], size=1.55)
 
 # %% [markdown]
-# All six are right (yes, the model rocket counts as a "missile", and the tripod is what carries the camera). How sure is the network? Its logits $z$ become probabilities through the softmax,
+# All six are right (ImageNet has no class for rockets: "missile" is the nearest, and its label here; and the tripod is what carries the camera). How sure is the network? Its logits $z$ become probabilities through the softmax,
 #
 # $$p_i = \frac{e^{z_i}}{\sum_{j=1}^{K} e^{z_j}}, \qquad i = 1, \dots, K.$$
 #
@@ -209,7 +209,7 @@ import torch
 from coursekit import checks
 from coursekit.checks import expect
 
-exercise = checks.Exercise("add_perturbation", points=2)
+exercise = checks.Exercise("add_perturbation", points=2, by_hand=["coursekit.perturbations.LpBall.project"])
 
 @exercise.case("grey pixels move by size times delta")
 def _(add_perturbation):
@@ -268,8 +268,8 @@ firsts, ends = zip(*(crafted(photo) for photo in tqdm(x, desc="towards airliner"
 x_tilde = torch.stack(ends)
 delta = (x_tilde - x) / EPS
 
-def reference_add(x, delta, size):
-    return (x + size * delta).clamp(0, 1)
+def reference_add(x, delta, size):  # delta has entries in [-1, 1], so this projection only clips
+    return LpBall(size, math.inf).project(x + size * delta, x)
 
 x_tilde = checks.yours("add_perturbation", reference_add)(x, delta, EPS)
 plots.perturbation(x[1], x_tilde[1], model, classes)
@@ -346,7 +346,7 @@ import torch
 from coursekit import checks
 from coursekit.checks import expect
 
-exercise = checks.Exercise("eight_bit", points=2)
+exercise = checks.Exercise("eight_bit", points=2, by_hand=["coursekit.data.photo"])
 
 def grid(levels, dtype=torch.float32):
     return torch.tensor(levels, dtype=dtype) / 255
@@ -400,14 +400,14 @@ exercise.score()
 my_guess = None  # replace None by a string such as "a and c"
 
 # %% demo="saved-as-png"
-def reference_eight_bit(x):
-    return (x * 255).round() / 255
-
 def through_a_file(photo):
     """A photo (3, H, W) saved as PNG, in memory, and loaded again."""
     file = io.BytesIO()
-    Image.fromarray((photo * 255).round().byte().permute(1, 2, 0).numpy()).save(file, "PNG")
+    save_image(photo, file, format="PNG")
     return data.photo(file.getvalue())
+
+def reference_eight_bit(images):
+    return torch.stack([through_a_file(image) for image in images])
 
 def is_a_photo(image):
     """Whether an image is one of the six again, pixel by pixel."""
@@ -424,12 +424,12 @@ for kind, images in kinds.items():
     still = int((model(saved).argmax(dim=1) == model(images).argmax(dim=1)).sum())
     survived.append(f"{kind}: {still} of {len(images)}")
     report += f"{kind}: {sum(map(is_a_photo, saved))} of {len(images)} files hold the original photo again, pixel by pixel\n"
-rounding_is_saving = all(torch.allclose(through_a_file(image), reference_eight_bit(image), atol=1e-6) for image in x_tilde)
+as_rounded = checks.yours("eight_bit", reference_eight_bit)(x_tilde)
 checks.reveal(my_guess, "still wrong in the same way: " + "; ".join(survived),
-              report + f"A real PNG file holds just what rounding gives: {rounding_is_saving}")
+              report + f"A real PNG file holds just what rounding gives: {torch.allclose(reference_eight_bit(x_tilde), as_rounded, atol=1e-6)}")
 
 # %% [markdown]
-# A file keeps no fractions: what is smaller than half a level is rounded away, and the file of such an "adversarial example" holds the original photo, bit for bit. An attack that stops as soon as it has succeeded has used fractions nearly everywhere, and loses them as well. But one that goes on until its pixels stand at the edge of the ball, at 1.3 levels, is rounded to 1 level, and the airliner stays. So the lecture's picture is no trick of floating point; the examples of a tenth of a level are. An honest claim names the form in which the picture reaches the network.
+# A file keeps no fractions: what is smaller than half a level is rounded away, and the file of such an "adversarial example" holds the original photo, bit for bit. A picture that has only just become an airliner stands close to the border between two classes, and rounding may push it back: of these some survive and some do not. (With steps half as long, which stop closer to the border, hardly any does.) But an attack that goes on until the network is sure, its pixels at the edge of the ball at 1.3 levels, is rounded to whole levels, and the airliner stays. So the lecture's picture is no trick of floating point; the examples of a tenth of a level are. An honest claim names the form in which the picture reaches the network.
 #
 # ## 1.4 The definition
 #
@@ -549,8 +549,7 @@ exercise.score()
 
 # %% demo="which-are-adversarial"
 def reference_is_adversarial(model, x, x_tilde, y, eps):
-    inside = ((x_tilde - x).abs() <= eps + ROUNDING).flatten(1).all(dim=1) & (x_tilde == x_tilde.clamp(0, 1)).flatten(1).all(dim=1)
-    return inside & (model(x).argmax(dim=1) == y) & (model(x_tilde).argmax(dim=1) != y)
+    return LpBall(eps, math.inf).contains(x_tilde, x) & (model(x).argmax(dim=1) == y) & (model(x_tilde).argmax(dim=1) != y)
 
 judge = checks.yours("is_adversarial", reference_is_adversarial)
 for eps in (EPS, 1 / 255):
@@ -588,7 +587,7 @@ import torch
 from coursekit import checks
 from coursekit.checks import expect
 
-exercise = checks.Exercise("random_signs", points=3)
+exercise = checks.Exercise("random_signs", points=3, by_hand=["coursekit.perturbations.LpBall.sample"])
 entries = torch.linspace(-1, 1, 3200).reshape(4, 2, 20, 20)  # no entry is 0
 
 def flipped(got, delta):
@@ -663,14 +662,15 @@ exercise.score()
 
 # %% demo="two-directions"
 def reference_signs(delta, seed):
-    return delta * (2 * torch.randint(0, 2, delta.shape, generator=torch.Generator().manual_seed(seed)) - 1)
+    drawn = LpBall(1.0, math.inf, bounds=(-1.0, 1.0)).sample(torch.zeros_like(delta), generator=torch.Generator().manual_seed(seed))
+    return delta * drawn.sign()
 
-levels = torch.linspace(0, 4, 17)
+levels = torch.linspace(0, 3, 13)
 cup, espresso = x[1:2], int(y[1])
 noise = checks.yours("random_signs", reference_signs)(delta[1:2], 0)
 
 def along(direction):
-    """(17, K): the probabilities on the way from the photo in one direction, by grey levels."""
+    """(13, K): the probabilities on the way from the photo in one direction, by grey levels."""
     with torch.no_grad():
         return model((cup + levels.view(-1, 1, 1, 1) / 255 * direction).clamp(0, 1)).softmax(dim=1)
 
@@ -708,6 +708,25 @@ checks.reveal(
 )
 
 # %% [markdown]
+# Try it yourself: move the size, exchange the crafted δ for noise, take another photo, or upload your own (the attack on it takes some seconds).
+
+# %% demo="photo-explorer"
+def craft(photo):
+    """The delta, in [-1, 1], towards "airliner" for one photo (1, 3, H, W)."""
+    return (crafted(photo[0])[1] - photo) / EPS
+
+order = [1, 0, 2, 3, 4, 5]  # the coffee first
+widgets.photo_explorer(model, x[order], delta[order], names=["coffee", "Chelsea", "camera", "rocket", "tower", "shuttle"],
+                       classes=classes, craft=craft)
+
+# %% [markdown]
+# <details><summary>Three things worth seeing in the picture</summary>
+#
+# 1. For the coffee the answer turns between 0.003 and 0.004: below one grey level, the dotted line.
+# 2. Take noise in place of δ and move the size from end to end: hardly a bar moves.
+# 3. More is not always more: δ was made for a size of 0.005. At twice the size the airliner is still there for most photos, but look at how sure the network is.
+# </details>
+#
 # ## 1.6 How often does it work?
 #
 # One picture is an anecdote. An attack is judged by its **success rate**: of how many images does it change a right prediction into a wrong one? The definition says of which images: only those that were right before can be attacked at all. Who counts the others as successes makes a bad classifier look like a good attack.
@@ -737,7 +756,7 @@ import torch
 from coursekit import checks
 from coursekit.checks import expect
 
-exercise = checks.Exercise("success_rate", points=3)
+exercise = checks.Exercise("success_rate", points=3, by_hand=["coursekit.evaluation.success_rate"])
 
 @exercise.case("all right before: the share that is wrong after")
 def _(success_rate):
@@ -791,11 +810,7 @@ def _(success_rate):
 exercise.score()
 
 # %% demo="success-rates"
-def reference_rate(before, after, y):
-    right = before == y
-    return (right & (after != y)).sum().item() / max(right.sum().item(), 1)
-
-rate = checks.yours("success_rate", reference_rate)
+rate = checks.yours("success_rate", evaluation.success_rate)
 before = model(x).argmax(dim=1)
 rows = {
     "any wrong class, a tenth of a grey level": tiny[0.1],
@@ -844,7 +859,7 @@ import torch
 from coursekit import checks
 from coursekit.checks import expect
 
-exercise = checks.Exercise("smallest_flip", points=4)
+exercise = checks.Exercise("smallest_flip", points=4, by_hand=["coursekit.evaluation.smallest_flip"])
 first_or_second = checks.network(("linear", torch.tensor([[1.0, 0.0], [0.0, 1.0]]), None), name="logits = pixels")
 # One pixel u: class 1 where 0.6 < u < 0.7 and where u > 0.9, else class 0.
 ramps = torch.tensor([[1.0], [1.0], [1.0], [1.0]])
@@ -934,14 +949,8 @@ def _(smallest_flip):
 exercise.score()
 
 # %% demo="how-far"
-def reference_flip(model, x, delta, sizes):
-    before, flip = model(x).argmax(dim=1), torch.full((len(x),), math.inf)
-    for size in sorted(sizes, reverse=True):
-        flip[model((x + size * delta).clamp(0, 1)).argmax(dim=1) != before] = size
-    return flip
-
-flip = checks.yours("smallest_flip", reference_flip)
-levels = [0.5, 1, 4, 16, 32]
+flip = checks.yours("smallest_flip", evaluation.smallest_flip)
+levels = [0.5, 1, 16, 32]
 for name, direction in tqdm({"crafted": delta, "random signs": reference_signs(delta, 0)}.items(), desc="directions"):
     found = [255 * size for size in flip(model, x, direction, [level / 255 for level in levels]).tolist()]
     print(f"{name:>13}: " + ", ".join("none" if size == math.inf else f"{size:g}" for size in found) + "   grey levels")
@@ -1001,7 +1010,7 @@ import torch
 from coursekit import checks
 from coursekit.checks import expect
 
-exercise = checks.Exercise("average_and_worst", points=3)
+exercise = checks.Exercise("average_and_worst", points=3, by_hand=["coursekit.evaluation.average_and_worst"])
 
 def hold(got, right, hint="For the worst case an image counts only if its whole column is True."):
     """An answer against its definition."""
@@ -1064,10 +1073,7 @@ def _(average_and_worst):
 exercise.score()
 
 # %% demo="photos-average-and-worst"
-def reference_average(right):
-    return right.float().mean().item(), right.all(dim=0).float().mean().item()
-
-average, worst = checks.yours("average_and_worst", reference_average)(predicted[1:] == y)
+average, worst = checks.yours("average_and_worst", evaluation.average_and_worst)(predicted[1:] == y)
 print(f"four corruptions of six photos: {average:.0%} right on average, {worst:.0%} of the photos right under all four")
 
 # %% [markdown]
@@ -1079,7 +1085,7 @@ digit_model = coursekit.models.load("mnist_cnn").requires_grad_(False)
 digit_x, digit_y = digits.x[:300], digits.y[:300]
 coins = [reference_signs(torch.ones_like(digit_x), seed) for seed in range(20)]
 sizes = [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4]
-summary = checks.yours("average_and_worst", reference_average)
+summary = checks.yours("average_and_worst", evaluation.average_and_worst)
 averages, worsts, attacked = [], [], []
 for eps in tqdm(sizes, desc="sizes"):
     right = torch.stack([digit_model((digit_x + eps * coin).clamp(0, 1)).argmax(dim=1) == digit_y for coin in coins])
@@ -1238,7 +1244,7 @@ def _(attack_variants):
     expect.that(not unknown, f"a case called {', '.join(map(repr, unknown[:3]))}", "the eight names of the table", "Is the name spelled as in the table?")
     expect.that(not missing, f"no answer for {', '.join(missing)}", "an answer for each of the eight", "A guess costs nothing.")
     short = [name for name, answer in answers.items() if not (isinstance(answer, list) and len(answer) == 3)]
-    expect.that(not short, f"{', '.join(short)} without three answers", "(when, what, reason) for each", 'Three strings: ("evasion", "targeted", "A"), for instance.')
+    expect.that(not short, f"{', '.join(short)} without three answers", "(when, what, reason) for each", 'Three strings: ("poisoning", "untargeted", "G"), for instance.')
 
 def ask(name):
     sealed, hints = CASES[name]

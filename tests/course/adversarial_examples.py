@@ -518,6 +518,10 @@ def smallest_flip(model, x, delta, sizes):
         flip = torch.where(changed & flip.isinf(), torch.tensor(float(size)), flip)
     return flip
 
+# %% wrong="smallest_flip" name="the library's" says="write yourself"
+def smallest_flip(model, x, delta, sizes):
+    return evaluation.smallest_flip(model, x, delta, sizes)
+
 # %% wrong="smallest_flip" name="a number instead of a tensor" says="Return a torch.Tensor"
 def smallest_flip(model, x, delta, sizes):
     before = model(x).argmax(dim=1)
@@ -595,6 +599,10 @@ def average_and_worst(right):
 # %% wrong="average_and_worst" name="error rates" says="share of wrong entries"
 def average_and_worst(right):
     return 1 - right.float().mean().item(), 1 - right.all(dim=0).float().mean().item()
+
+# %% wrong="average_and_worst" name="the library's" says="write yourself"
+def average_and_worst(right):
+    return evaluation.average_and_worst(right)
 
 # %% wrong="average_and_worst" name="mean of booleans" says="RuntimeError"
 def average_and_worst(right):
