@@ -15,8 +15,9 @@ def success_rate(before: Tensor, after: Tensor, y: Tensor) -> float:
     before, after: (B,) predicted classes of x and of x~. y: (B,) the right ones.
     Source: lecture, slide "Adversarial Examples - Definition": f(x) = y is a condition, not a success.
     """
-    right = before == y
-    return 1 - (right & (after == y)).sum().item() / right.sum().item() if bool(right.any()) else 0.0
+    attackable = int((before == y).sum())
+    withstood = int(((before == y) & (after == y)).sum())
+    return 1 - withstood / attackable if attackable else 0.0
 
 
 def average_and_worst(right: Tensor) -> tuple[float, float]:
