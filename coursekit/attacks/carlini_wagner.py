@@ -145,6 +145,19 @@ def penalty(
     return best
 
 
+def penalty_path(
+    model: Classifier, x: Tensor, y: Tensor, lam: float | Tensor, *, steps: int = 100,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> Tensor:  # fmt: skip
+    """The points x_0 = x, x_1, ..., x_steps of the descent of `penalty`, (steps + 1, B, ...).
+
+    Which of them fools the model most cheaply, `closest` says. Arguments as for `penalty`.
+    """
+    trace: list[PenaltyStep] = []
+    penalty(model, x, y, lam, steps=steps + 1, bounds=bounds, trace=trace)
+    return torch.stack([step.x for step in trace])
+
+
 class _Search:
     """The search over lambda, for every image by itself."""
 

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from coursekit.attacks.common import Goal, check_batch, check_count, check_range, loss_and_gradient
-from coursekit.models.state import Classifier
+from coursekit.attacks.common import Goal, check_batch, check_count, check_range, loss_and_gradient, misclassified
+from coursekit.models.state import Classifier, evaluating
 from coursekit.perturbations import per_image, round_towards, widen
 from coursekit.perturbations.common import choose, norm
 
@@ -80,6 +80,25 @@ class Closest:
         handicapped = logits.scatter_add(-1, labels, -clearance if self.aim.targeted else clearance)
         clearly = self.aim.reached(handicapped, self.aim.labels)
         return clearly | (distance == 0) & self.aim.reached(logits, self.aim.labels)
+
+
+def closest(model: Classifier, x: Tensor, y: Tensor, candidates: Tensor, p: float = 2) -> tuple[Tensor, Tensor]:
+    """For every image the closest of several points that the model gets wrong, and whether there is one.
+
+    x: (B, ...), y: (B,) int64. candidates: (T, B, ...), T >= 1 points for each image: the iterates of an attack, or
+    the results of T attacks. p: the norm of the distance. Returns x_adv like x and found, bool (B,): x itself where
+    that is misclassified, which counts as found, and where no candidate is. The model is used in eval mode.
+    """
+    check_search(x, y, None, (-math.inf, math.inf))
+    if candidates.ndim != x.ndim + 1 or candidates.shape[1:] != x.shape or not len(candidates):
+        raise ValueError(f"candidates must be (T, {', '.join(map(str, x.shape))}); got {tuple(candidates.shape)}")
+    x_adv, least = x.detach().clone(), torch.full_like(y, torch.inf, dtype=widen(x).dtype)
+    with torch.no_grad(), evaluating(model):
+        for point in (x, *candidates):
+            distance = norm(widen(point) - widen(x), p)
+            closer = misclassified(model(point), y) & (distance < least)
+            x_adv, least = choose(closer, point, x_adv), distance.where(closer, least)
+    return x_adv, least.isfinite()
 
 
 def check_search(
