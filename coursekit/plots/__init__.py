@@ -36,14 +36,16 @@ from coursekit.plots.pictures import (
     to_numpy,
 )  # fmt: skip
 from coursekit.plots.rotations import loss_by_angle
+from coursekit.plots.tradeoff import penalties_along, tradeoff
 from coursekit.plots.trust import convergence, diagnostics
 from coursekit.plots.viewpoints import Departure, by_view, price
 
 __all__ = [
     "BLUE", "CHANGE", "COLOURS", "GREEN", "GREY", "LINES", "ORANGE", "PURPLE", "SKY", "STYLE", "VERMILION", "Departure",
     "alt_text", "as_html", "by_view", "changes", "convergence", "curves", "diagnostics", "distances", "gradient",
-    "image_tag", "images", "ink", "install", "label_lines", "loss_along", "loss_by_angle", "nearest_points", "percent",
-    "perturbation", "price", "probabilities", "probability_bars", "short", "show_image", "style", "styled", "to_numpy",
+    "image_tag", "images", "ink", "install", "label_lines", "loss_along", "loss_by_angle", "nearest_points",
+    "penalties_along", "percent", "perturbation", "price", "probabilities", "probability_bars", "short", "show_image",
+    "style", "styled", "to_numpy", "tradeoff",
 ]  # fmt: skip
 
 install()

@@ -9,9 +9,10 @@ from coursekit.widgets.explorer import Choice, Explorer, Number, Upload
 from coursekit.widgets.norms import norm_explorer
 from coursekit.widgets.photo import photo_explorer
 from coursekit.widgets.scrubber import step_scrubber
+from coursekit.widgets.tradeoff import tradeoff_explorer
 from coursekit.widgets.viewpoint import viewpoint_explorer
 
 __all__ = [
     "Choice", "Explorer", "Number", "Upload", "adversarial_in_ball", "attack_path", "ball_explorer", "ball_outline",
-    "norm_explorer", "photo_explorer", "step_scrubber", "viewpoint_explorer",
+    "norm_explorer", "photo_explorer", "step_scrubber", "tradeoff_explorer", "viewpoint_explorer",
 ]  # fmt: skip

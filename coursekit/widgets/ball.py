@@ -8,19 +8,17 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Polygon, Rectangle
+from matplotlib.patches import Polygon
 from torch import Tensor
 
-from coursekit import data, models, plots
+from coursekit import plots
 from coursekit.attacks import input_gradient
 from coursekit.losses import cross_entropy
 from coursekit.models.state import Classifier, differentiating, evaluating
 from coursekit.perturbations import LpBall
 from coursekit.widgets.explorer import Choice, Explorer, Number
+from coursekit.widgets.plane import Plane, classes_at
 
-REGION = ("#D3E6F3", "#FBE3D0", "#D5EFE5", "#F3E1EC")
-CLASS = (plots.BLUE, plots.VERMILION, plots.GREEN, plots.PURPLE)
-MARKS, SYMBOLS = "o^sD", "●▲■◆"
 NORMS = {"∞": math.inf, "2": 2, "1": 1}
 
 
@@ -69,12 +67,6 @@ def adversarial_in_ball(
     return plots.to_numpy(wrong[torch.linalg.vector_norm(wrong - x, ord=threat.p, dim=1).argmin()])
 
 
-def classes_at(model: Classifier, points: Tensor) -> Tensor:
-    """(N,): the model's class at each point (N, 2)."""
-    with torch.no_grad(), evaluating(model):
-        return model(points).argmax(dim=1)
-
-
 def ball_outline(p: float, points: int = 240) -> np.ndarray:
     """(N, 2): the unit circle of the L_p norm in the plane, corners included."""
     angle = np.linspace(0, 2 * np.pi, points + 1)
@@ -101,53 +93,38 @@ def ball_explorer(
     controls stand to begin with. The verdict is checked: where the attack fails, a dense search of the ball says
     whether there was something to find.
     """
-    if (x is None) != (y is None):
-        raise ValueError("x and y must be given together, or neither of them")
-    if x is None or y is None:
-        x, y, names = data.load("moons", "test")
-        classes = classes or names
-    if x.ndim != 2 or x.shape[1] != 2 or y.shape != (len(x),):
-        raise ValueError(f"x must be (N, 2) and y (N,); got {tuple(x.shape)} and {tuple(y.shape)}")
-    scene = _Plane(model or models.load("moons_mlp"), x.detach().float(), y, classes)
+    scene = _Scene(Plane(model, x, y, classes))
     controls: dict[str, Number | Choice] = {
         "eps": Number("eps", float(eps), 0.0, 0.5, 0.01),
         "p": Choice("norm p", p, NORMS),
         "steps": Number("steps", steps, 1, 40, 1),
         "step_size": Number("step size", float(step_size), 0.005, 0.3, 0.005),
-        "point": Number("point", point, 0, len(x) - 1, 1),
+        "point": Number("point", point, 0, len(scene.plane.x) - 1, 1),
     }
     return Explorer(scene.draw, controls, size=(9.2, 5.0), panels=scene.PANELS, scenery=scene.scenery)
 
 
-class _Plane:
+class _Scene:
     """The picture of `ball_explorer`: what stays the same from redraw to redraw, and how to draw one."""
 
     PANELS = (0.045, 0.055, 0.43, 0.79), (0.555, 0.055, 0.43, 0.79)
 
-    def __init__(self, model: Classifier, x: Tensor, y: Tensor, classes: Sequence[str] | None) -> None:
-        self.model, self.x, self.y = model, x, y
-        self.points, self.labels = plots.to_numpy(x), plots.to_numpy(y).astype(int)
-        with torch.no_grad(), evaluating(model):
-            count = model(x[:1]).shape[1]
-        self.classes = list(classes or (f"class {label}" for label in range(count)))
+    def __init__(self, plane: Plane) -> None:
+        self.plane, self.model, self.classes = plane, plane.model, plane.classes
 
     def scenery(self, figure: Figure) -> None:
         """The whole square with the model's regions and the data, and the key to both panels."""
         axes, close = figure.axes
-        self._draw_plane(axes, (0, 1), (0, 1), grid=200, size=4.5)
+        self.plane.draw(axes, (0, 1), (0, 1), grid=200, size=4.5)
         axes.set(xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
-        for label in np.unique(self.labels):
-            axes.text(
-                0.5 * label, 1.02, f"{SYMBOLS[label % 4]} {self.classes[label]}", fontsize=10.5, weight="bold",
-                color=plots.ink(CLASS[label % 4]),
-            )  # fmt: skip
+        self.plane.name_classes(axes)
         close.axis("off")
         close.text(0, 1.02, "● iterates   ○ before the projection Π", fontsize=10.5, transform=close.transAxes)
 
     def draw(self, figure: Figure, eps: float, p: float, steps: int, step_size: float, point: int) -> str:
         """One redraw; returns the alt text."""
         threat = LpBall(eps, p)
-        x, y = self.x[point : point + 1], self.y[point : point + 1]
+        x, y = self.plane.x[point : point + 1], self.plane.y[point : point + 1]
         path = attack_path(self.model, x, y, threat, steps=steps, step_size=step_size)
         wrong = np.flatnonzero(path.classes != int(y))
         fooled = bool(len(wrong))
@@ -160,8 +137,8 @@ class _Plane:
         figure.text(0.045, 0.907, why, fontsize=10.5, color=plots.GREY, va="center")
         overview, close = figure.axes
         overview.axis("off")  # its axis is part of the scenery
-        _draw_ball(overview, threat, self.points[point])
-        overview.plot(*self.points[point], "o", color="black", markersize=7)
+        _draw_ball(overview, threat, self.plane.points[point])
+        overview.plot(*self.plane.points[point], "o", color="black", markersize=7)
         self._draw_close(close, threat, path, fooled, missed)
         norm = next(name for name, value in NORMS.items() if value == p).replace("∞", "infinity")
         start, end = (f"({place[0]:.2f}, {place[1]:.2f})" for place in path.iterates[[0, -1]])
@@ -192,36 +169,6 @@ class _Plane:
             why = "no iterate lands near the star; another step size, more steps or another start might"
         return "Not fooled, yet an adversarial example exists: the attack missed it", why, plots.PURPLE
 
-    def _draw_plane(
-        self, axes: Axes, across: tuple[float, float], up: tuple[float, float], *, grid: int, size: float
-    ) -> None:
-        """Regions, boundary and data in a part of the plane; white where no inputs are."""
-        square = Rectangle((0, 0), 1, 1, facecolor=REGION[0])
-        axes.add_patch(square)
-        first, second = (np.linspace(*limits, grid) for limits in (across, up))
-        points = torch.from_numpy(np.stack(np.meshgrid(first, second), axis=-1).reshape(-1, 2)).to(self.x)
-        with torch.no_grad(), evaluating(self.model):
-            logits = self.model(points)
-        # By how much each class leads the others: zero on its boundary.
-        lead = plots.to_numpy(logits - logits.topk(2, dim=1).values.mean(dim=1, keepdim=True)).T.reshape(-1, grid, grid)
-        for label in range(1, len(lead)):
-            if lead[label].max() > 0:
-                region = axes.contourf(first, second, lead[label], [0, np.inf], colors=[REGION[label % 4]])
-                region.set_clip_path(square)
-                if lead[label].min() < 0:
-                    edge = axes.contour(first, second, lead[label], [0], colors="black", linewidths=1.4)
-                    edge.set_clip_path(square)
-        axes.plot([0, 1, 1, 0, 0], [0, 0, 1, 1, 0], color="black", linestyle="-", linewidth=1)
-        for label in np.unique(self.labels):
-            axes.plot(
-                *self.points[self.labels == label].T, MARKS[label % 4], color=CLASS[label % 4], markersize=size,
-                markeredgecolor="white", markeredgewidth=0.5,
-            )  # fmt: skip
-        axes.grid(False)
-        axes.spines[:].set_visible(False)
-        axes.patch.set(hatch="//", edgecolor="#DDDDDD")
-        axes.set(xlim=across, ylim=up, xticks=[], yticks=[])
-
     def _draw_close(
         self, axes: Axes, threat: LpBall, path: AttackPath, fooled: bool, missed: np.ndarray | None
     ) -> None:
@@ -230,7 +177,7 @@ class _Plane:
         overshoot = np.abs(path.steps - centre).max() if len(path.steps) else 0.0
         half = max(1.12 * eps, min(1.05 * overshoot, 1.6 * eps), 0.02)
         across, up = ((float(middle) - half, float(middle) + half) for middle in centre)
-        self._draw_plane(axes, across, up, grid=90, size=6)
+        self.plane.draw(axes, across, up, grid=90, size=6)
         _draw_ball(axes, threat, centre)
         before, moved, after = path.iterates[:-1], path.steps, path.iterates[1:]
         back = np.abs(moved - after).max(axis=1) > 0.01 * half  # the projection brought these back
