@@ -261,8 +261,8 @@ def crafted(photo, steps=15):
     record = []
     x_end = attacks.pgd(model, photo[None], model(photo[None]).argmax(dim=1), LpBall(EPS, math.inf), steps=steps, step_size=EPS / 4,
                         random_start=False, target=AIRLINER, early_stop=False, trace=record)
-    first = next((seen.x for seen in record if seen.logits.argmax() == AIRLINER), None)
-    return first, x_end[0]
+    early = next((seen.x for seen in record if seen.logits.argmax() == AIRLINER), None)
+    return early, x_end[0]
 
 firsts, ends = zip(*(crafted(photo) for photo in tqdm(x, desc="towards airliner")), strict=True)
 x_tilde = torch.stack(ends)
@@ -291,8 +291,11 @@ my_photo = None  # replace None by the path of a photo
 if my_photo is None:
     print("No photo given: my_photo is None.")
 else:
-    mine = data.photo(my_photo)
-    display(plots.perturbation(mine, crafted(mine, steps=30)[1], model, classes))
+    try:
+        mine = data.photo(my_photo)
+        display(plots.perturbation(mine, crafted(mine, steps=30)[1], model, classes))
+    except (OSError, ValueError) as error:
+        print(f"No photo there: {error}")
 
 # %% [markdown]
 # ## 1.3 How small is small?
