@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 5 Physical attacks
 #
-# So far an attacker edited the numbers that reach the network. Here it has a printer, a pair of scissors and some glue. You make glasses that hide a face from a detector, and they work for everybody; and two stickers that turn a STOP sign into a speed limit, from near and far, in sun and in haze. What makes the difference between a trick on one picture and a danger on a road is one expectation in front of the loss.
+# An attacker with a printer, a pair of scissors and some glue: you make glasses that hide a face from a detector, the same pair for everybody, and two stickers that turn a STOP sign into a speed limit, from near and far, in sun and in haze. Such an attacker cannot edit the numbers that reach the network. What makes the difference between a trick on one picture and a danger on a road is one expectation in front of the loss.
 #
 # **After this notebook you can**
 #
