@@ -79,7 +79,8 @@ def by_view(panels: Sequence[Departure], *, ylabel: str = "share of views") -> F
             labels[name] = values, to_numpy(shares), colour
         room = 0.03 * np.ptp(values)
         axes.set(xlabel=panel.name, xlim=(values.min() - room, values.max() + room))
-        said.append(f"{panel.name} from {short(values.min())} to {short(values.max())}: {_in_words(panel)}.")
+        name = panel.name[:1].upper() + panel.name[1:]
+        said.append(f"{name} from {short(values.min())} to {short(values.max())}: {_in_words(panel)}.")
     label_lines(row[-1], labels)
     figure.set_label(f"{ylabel.capitalize()} against how far the view departs. {' '.join(said)}")
     return figure

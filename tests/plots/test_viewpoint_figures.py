@@ -27,9 +27,9 @@ def test_price_wants_a_picture_and_a_success_for_every_weight():
 
 def test_by_view_says_how_each_line_begins_where_it_is_in_the_middle_and_how_it_ends():
     said = plots.alt_text(plots.by_view(PANELS))
-    assert "size from 0.2 to 1: naive 0 % at 0.2, 10 % at 0.6, 90 % at 1; all views 0 % at 0.2" in said
+    assert "Size from 0.2 to 1: naive 0 % at 0.2, 10 % at 0.6, 90 % at 1; all views 0 % at 0.2" in said
     assert (
-        "light from 0.1 to 1.5: naive 20 % at 1.5, 30 % at 1, 0 % at 0.1; all views 70 % at 1.5, 80 % at 1, < 1 %"
+        "Light from 0.1 to 1.5: naive 20 % at 1.5, 30 % at 1, 0 % at 0.1; all views 70 % at 1.5, 80 % at 1, < 1 %"
         in said
     )
 
