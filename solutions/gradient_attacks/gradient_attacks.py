@@ -472,8 +472,8 @@ def _(fgsm):
 @exercise.case("no NaN where the gradient is zero", hint="What does your code do with a gradient of exactly zero?", hidden=True)
 def _(fgsm):
     dead = checks.network(("linear", torch.zeros(3, 4), None), name="a constant classifier")
-    x = torch.rand(2, 4)
-    x_adv = expect.tensor(fgsm(dead, x, torch.tensor([0, 1]), 0.2), like=x)
+    x, y = torch.rand(3, 4), torch.tensor([0, 2, 1])
+    x_adv = expect.tensor(fgsm(dead, x, y, 0.2), like=x)
     expect.inside(x_adv, x, 0.2)
 ### END HIDDEN TESTS
 
@@ -618,11 +618,11 @@ def _(project):
 def _(project):
     x = torch.tensor([[0.5, 0.3, 0.7, 0.5]])
     x_tilde = torch.tensor([[0.9, 0.35, 0.2, 0.5]])
-    delta = x_tilde - x
+    change = x_tilde - x
     expect.close(project(x_tilde, x, 0.1), torch.tensor([[0.6, 0.35, 0.6, 0.5]]), mistakes={
-        "You shrink the whole perturbation until it fits. Look at each pixel alone: those that fit need not move.": x + delta * 0.1 / 0.5,
+        "You shrink the whole perturbation until it fits. Look at each pixel alone: those that fit need not move.": x + change * 0.1 / 0.5,
         "You project onto the L2 ball, and shrink the whole perturbation. In the L-inf ball look at each pixel alone.":
-            x + delta * 0.1 / delta.norm(),
+            x + change * 0.1 / change.norm(),
         "Nothing was brought back into the ball around x.": x_tilde,
         "You return the perturbation. Add it to x.": torch.tensor([[0.1, 0.05, -0.1, 0.0]]),
         "This is one interval for all pixels, from the darkest to the brightest. Each pixel has an interval of its own, around its x.":
@@ -887,20 +887,21 @@ film
 
 # %% demo="ten-digits"
 def reference_pgd(model, x, y, eps, steps, step_size, x_0=None):
-    return attacks.pgd(model, x, y, LpBall(eps, math.inf), steps=steps, step_size=step_size, random_start=False, start=x_0,
-                       early_stop=False)
+    return attacks.pgd(model, x, y, LpBall(eps, math.inf), steps=steps, step_size=step_size,
+                       random_start=False, start=x_0, early_stop=False)
 
 your_pgd = checks.yours("pgd", reference_pgd)
 both = torch.cat([x[:10], your_pgd(model, x[:10], y[:10], 0.2, 20, 0.025)])
 says = model(both).argmax(dim=1)
-plots.images(both, titles=[f"“{k}”" for k in says.tolist()], rows=["x", "x̃, ε = 0.2"], marked=says != y[:10].repeat(2))
+plots.images(both, titles=[f"“{k}”" for k in says.tolist()], rows=["x", "x̃, ε = 0.2"],
+             marked=says != y[:10].repeat(2))
 
 # %% [markdown]
 # ### What PGD does not promise
 #
 # The slide adds a note: since $f$ is **not convex**, in general we cannot find the global optimum. A climber who follows the slope is sure to reach *a* top only, and which one depends on where the climb starts. (Going up, the harmless case is a *concave* loss, which has one hill. The loss of a network is neither convex nor concave.)
 #
-# With 784 pixels nobody knows what PGD misses. In the plane of the explorer one can look everywhere: `attacks.exhaustive` tries 61 × 61 points of each ball, for all 200 points of the two moons, ε = 0.15.
+# With 784 pixels one cannot look everywhere to see what PGD misses. In the plane of the explorer one can: `attacks.exhaustive` tries 61 × 61 points of each ball, for all 200 points of the two moons, ε = 0.15.
 #
 # **Predict**: PGD starts at $\mathbf x$ and takes 40 small steps. Of 200 points, for how many does it end at a right prediction, although the ball holds an adversarial example?
 
@@ -915,8 +916,9 @@ anywhere = attacks.exhaustive(plane_model, moons.x, moons.y, LpBall(0.15, math.i
 after_pgd, after_search = ((plane_model(ends).argmax(dim=1) == moons.y) for ends in (climbed, anywhere))
 missed = (after_pgd & ~after_search).nonzero().flatten().tolist()
 checks.reveal(my_guess, f"{len(missed)} of {len(moons.y)}",
-              f"Right after PGD: {int(after_pgd.sum())}. Right wherever one looks: {int(after_search.sum())}. Missed: numbers "
-              f"{', '.join(map(str, missed))};\nset the explorer's `point` to one of them, and the star shows what was to be found.")
+              f"Right after PGD: {int(after_pgd.sum())}. Right wherever one looks: {int(after_search.sum())}.\n"
+              f"Missed: numbers {', '.join(map(str, missed))}.\n"
+              "Set the explorer's `point` to one of them: the star shows what was to be found.")
 
 # %% [markdown]
 # So "PGD did not fool it" and "nothing fools it" are two statements, and the gap between them is real. More starts narrow it (3.9); only a proof closes it, and in the Questions - Rob1 of assignment 08 you build such a gap yourself, for FGSM.
@@ -1267,10 +1269,11 @@ def right_after(classifier, x, y, eps, steps, step_size, restarts):
     return counts
 
 in_plane = right_after(plane_model, moons.x, moons.y, eps=0.15, steps=40, step_size=0.015, restarts=8)
-print(f"of 200 points right:  PGD from x {int(after_pgd.sum())};  worst of 1, 2, ... random starts {in_plane};  "
-      f"wherever one looks {int(after_search.sum())}")
+print(f"Of 200 points of the plane right after PGD from x: {int(after_pgd.sum())}")
+print(f"  after the worst of 1, 2, 3, ... random starts: {', '.join(map(str, in_plane))}")
+print(f"  wherever one looks: {int(after_search.sum())}")
 on_digits = right_after(model, x[:100], y[:100], eps=0.1, steps=15, step_size=0.02, restarts=5)
-print(f"of 100 digits right:  worst of 1, 2, ... random starts {on_digits}")
+print(f"Of 100 digits right after the worst of 1, 2, 3, ... random starts: {', '.join(map(str, on_digits))}")
 
 # %% [markdown]
 # In the plane a single random start may well do worse than the start at $\mathbf x$; a handful together find what looking everywhere has found. On the digits restarts gain little: the loss of this network has few hills in so small a ball, and most starts end at equally bad points. That is good news for the attacker, and you only know it because you tried. (Note also what you keep: the highest *cross-entropy*. With ten classes a wrong prediction can have a lower one than a right prediction, so a careful library keeps a fooling point first and looks at the loss second.)
@@ -1389,12 +1392,15 @@ def random_noise(classifier, x, y, eps):
 def ten_steps(classifier, x, y, eps):
     return your_pgd(classifier, x, y, eps, 10, max(eps, 1e-6) / 4)
 
-contests = {"random noise": (model, random_noise), "FGSM": (model, your_fgsm), "PGD, 10 steps": (model, ten_steps),
-            "PGD on a robust model": (robust_model, ten_steps)}
+def of_size(eps, attack):
+    return lambda classifier, x, y: attack(classifier, x, y, eps)
+
+contests = {"random noise": (model, random_noise), "FGSM": (model, your_fgsm),
+            "PGD, 10 steps": (model, ten_steps), "PGD on a robust model": (robust_model, ten_steps)}
 curves = {name: [] for name in contests}
 for name, eps in tqdm([(name, eps) for name in contests for eps in eps_values], desc="attacks at each ε"):
     classifier, attack = contests[name]
-    result = evaluation.robust_accuracy(classifier, x, y, lambda m, x, y, attack=attack, eps=eps: attack(m, x, y, eps))
+    result = evaluation.robust_accuracy(classifier, x, y, of_size(eps, attack))
     curves[name].append((eps, result.robust, *result.interval))
 plots.curves({name: list(zip(*points, strict=True)) for name, points in curves.items()})
 

@@ -29,6 +29,7 @@ def test_release_runs_its_widgets_move_and_a_check_says_what_is_wrong(open_noteb
     assert "eps = 0.3" in notebook.picture()[1]
     notebook.set("norm p", "2")
     assert notebook.picture_changed()
+    assert "Step 6 of 20" in notebook.picture("step")[1]  # just after the network was fooled
     notebook.set("step", 12)
     assert notebook.picture_changed()
     assert "Step 12 of 20" in notebook.picture()[1]
