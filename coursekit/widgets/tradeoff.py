@@ -121,7 +121,7 @@ class _Tradeoff:
         self.plane.draw(square, (0, 1), (0, 1), grid=200, size=4.5)
         self.plane.name_classes(square)
         with torch.no_grad(), evaluating(self.plane.model):
-            top = float(cw_margin(self.plane.model(self.plane.x), self.plane.y).max())
+            top = max(1.0, float(cw_margin(self.plane.model(self.plane.x), self.plane.y).max()))
         distance.set(xscale="log", yscale="log", xlim=(LOWEST, HIGHEST), ylim=(0.002, 1.6))
         distance.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         distance.tick_params(labelbottom=False)
