@@ -1312,11 +1312,10 @@ def deepfool_step(model, x: Tensor, y: Tensor) -> Tensor:
     classes, x itself.
     """
     ### BEGIN SOLUTION
-    x = x.clone().requires_grad_(True)
-    logits = model(x)
-    slopes = [torch.autograd.grad(z.sum(), x, retain_graph=True)[0] for z in logits.unbind(dim=1)]
-    gradients = torch.stack(slopes, dim=1)
-    x, logits, gradients = x.detach(), logits.detach(), gradients.flatten(2)
+    images = x.clone().requires_grad_(True)
+    logits = model(images)
+    slopes = [torch.autograd.grad(z.sum(), images, retain_graph=True)[0] for z in logits.unbind(dim=1)]
+    logits, gradients = logits.detach(), torch.stack(slopes, dim=1).flatten(2)
     rows = torch.arange(len(x))
     lead = logits[rows, y][:, None] - logits
     w = gradients[rows, y][:, None] - gradients
