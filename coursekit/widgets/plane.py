@@ -87,5 +87,5 @@ class Plane:
 
 def mesh(across: tuple[float, float], up: tuple[float, float], grid: int) -> tuple[np.ndarray, np.ndarray, Tensor]:
     """Ticks along both sides of a part of the plane (grid,), and all grid * grid points, row by row, (N, 2)."""
-    first, second = (np.linspace(*limits, grid) for limits in (across, up))
-    return first, second, torch.from_numpy(np.stack(np.meshgrid(first, second), axis=-1).reshape(-1, 2))
+    columns, rows = (np.linspace(*limits, grid) for limits in (across, up))
+    return columns, rows, torch.from_numpy(np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2))
