@@ -38,11 +38,11 @@ class AttackPath(NamedTuple):
 def attack_path(model: Classifier, x: Tensor, y: Tensor, threat: LpBall, *, steps: int, step_size: float) -> AttackPath:
     """PGD from x itself, step by step. x: (1, 2), y: (1,)."""
     x_t = x
-    iterates, moved = [x], []
+    iterates, moved, project = [x], [], threat.projector(x)  # the quick one, as in `pgd`
     with evaluating(model), differentiating():
         for _ in range(steps):
             moved.append(threat.step(x_t, input_gradient(model, x_t, y, cross_entropy), step_size))
-            x_t = threat.project(moved[-1], x)
+            x_t = project(moved[-1])
             iterates.append(x_t)
     points = torch.cat(iterates)
     return AttackPath(plots.to_numpy(points), plots.to_numpy(torch.cat(moved)), classes_at(model, points).numpy())
