@@ -166,7 +166,8 @@ def _out_of_reach(by_hand: Sequence[str], namespace: dict[str, Any]) -> Iterator
 _EXPLANATIONS = {
     "grad can be implicitly created only for scalar outputs": "Put the losses of the batch together into one number "
     "before you ask for its gradient.",
-    "does not require grad": "The tensor whose gradient you ask for needs requires_grad=True before the model sees it.",
+    "does not require grad": "The tensor whose gradient you ask for needs requires_grad=True before the model "
+    "sees it, and nothing on the way to the loss may be a comparison, an argmax, a detach or under torch.no_grad().",
     "appears to not have been used in the graph": "The loss does not come from the tensor whose gradient you ask for.",
     "'NoneType' object has no attribute": "Something that should hold a value is None: a .grad that was never filled, "
     "or a function without a return.",

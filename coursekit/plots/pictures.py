@@ -140,7 +140,7 @@ def gradient(x: Tensor, grad: Tensor, titles: Sequence[str] | None = None, *, si
     zero = [str(number) for number, grad_i in enumerate(grads, 1) if not grad_i.any()]
     figure.set_label(
         f"{count} images and below each the gradient of the loss with respect to its pixels, in blue where darker and "
-        "in red where brighter raises the loss. "
+        "in orange where brighter raises the loss. "
         + (f"The gradient is zero everywhere for image {', '.join(zero)}." if zero else _where_largest(pictures, grads))
     )
     return figure

@@ -51,7 +51,8 @@ def penalties_along(
             shown = np.where(line > 0, line, np.nan) if axes is slopes else line
             axes.plot(distance, shown, color=colour, linestyle=dashes, linewidth=2.5)
             there = np.isfinite(shown)
-            labels[label] = (distance[there], shown[there], colour)
+            if there.any():  # a slope that is zero all along the line is nowhere on a log scale
+                labels[label] = (distance[there], shown[there], colour)
         axes.set(title=title, xlabel="distance from x (L₂)", xlim=(0, distance[-1]))
         if crossing is not None:
             axes.axvline(crossing, color=GREY, linestyle=":", linewidth=1.5)

@@ -961,7 +961,7 @@ for name, direction in tqdm({"crafted": delta, "random signs": reference_signs(d
 # %% [markdown]
 # ## 1.8 The average and the worst case
 #
-# The slide "Introduction" begins with how models are judged: by a simple metric such as the misclassification rate, on test data. Then it asks: **are they reliable? How do they behave in the wild, when the data is corrupted?** So here are corruptions as they happen, without any adversary: a photo too dark or too bright, out of focus, taken at a slant.
+# The slide "Introduction" begins with how models are judged: by a simple metric such as the misclassification rate, on test data. Then it asks: **are they reliable? How do they behave in the wild, when the data is corrupted?** So here are corruptions as they happen, without any adversary: a photo too dark or too bright, out of focus, taken at a slant. (A third question stands there, too: a model that is *used* changes the data it meets next, a **feedback loop**. A filter that hides a comment gets no reports about it, and what it then learns from is what it let through. One more reason why the test set of yesterday says little about tomorrow.)
 
 # %% demo="corruptions"
 def turned(x, angle):

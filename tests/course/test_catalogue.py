@@ -25,7 +25,7 @@ def catalogue(name: str) -> list[Cell]:
 
 def entries(role: str) -> list:
     return [
-        pytest.param(name, cell, id=f"{cell.name}: {cell.header['name']}")
+        pytest.param(name, cell, id=f"{name} {cell.name}: {cell.header['name']}")
         for name in ASSIGNMENTS
         for cell in catalogue(name)
         if cell.role == role

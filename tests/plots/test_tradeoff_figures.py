@@ -52,6 +52,15 @@ def test_penalties_name_what_they_cannot_take():
         plots.penalties_along(ruler(), X, Y, X)
 
 
+def test_an_image_that_is_misclassified_all_along_has_no_slope_of_the_margin():
+    figure = plots.penalties_along(ruler(), X, 1 - Y, torch.tensor([[0.1]]), reach=1.0)
+    values, slopes = figure.axes
+    assert not np.any(values.lines[0].get_ydata())
+    assert np.isnan(slopes.lines[0].get_ydata()).all()
+    assert [text.get_text() for text in slopes.texts if text.get_text().startswith("L")] == []
+    assert "fooled from distance 0 on" in plots.alt_text(figure)
+
+
 def test_a_model_in_training_is_left_as_it_is():
     model = nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4), nn.Dropout(), nn.Linear(4, 3)).train()
     statistics = model[1].running_mean.clone()
