@@ -103,7 +103,7 @@ def _images_in_words(captions: list[str], flags: list[bool], columns: int, rows:
         for caption, flag in zip(captions, flags, strict=True)
     ]
     lines = [said[start : start + columns] for start in range(0, len(said), columns)]
-    names = rows or [f"row {number}" for number in range(1, len(lines) + 1)]
+    names = [" ".join(name.split()) for name in rows or [f"row {number}" for number in range(1, len(lines) + 1)]]
     if len(lines) == 1 and not rows:
         return f"{len(said)} images: " + ", ".join(said)
     return f"{len(said)} images in {len(lines)} rows. " + " ".join(

@@ -72,8 +72,8 @@ few = [0, 2, 3, 4, 6, 7, 8]
 taken_for = model(x_near[few]).argmax(dim=1).tolist()
 others, away = train_digits.y[neighbour[few]].tolist(), to_others[few].tolist()
 titles = [f"{k}" for k in y[few].tolist()]
-titles += [f"“{k}”, {d:.2f} away" for k, d in zip(taken_for, distance(x_near, x)[few].tolist())]
-titles += [f"a real {k}, {d:.2f}" for k, d in zip(others, away)]
+titles += [f"“{k}” at {d:.2f}" for k, d in zip(taken_for, distance(x_near, x)[few].tolist())]
+titles += [f"a real {k} at {d:.2f}" for k, d in zip(others, away)]
 plots.images(torch.cat([x[few], x_near[few], train_digits.x[neighbour[few]]]), titles=titles,
              rows=["x", "the nearest that\nfools the network", "the nearest of\nanother class"])
 
