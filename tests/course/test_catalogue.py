@@ -23,13 +23,19 @@ def catalogue(name: str) -> list[Cell]:
     return cells(HERE / f"{name}.py")
 
 
+QUICK = 2  # entries of each kind to an exercise that are not slow tests: all of them take minutes
+
+
 def entries(role: str) -> list:
-    return [
-        pytest.param(name, cell, id=f"{name} {cell.name}: {cell.header['name']}")
-        for name in ASSIGNMENTS
-        for cell in catalogue(name)
-        if cell.role == role
-    ]
+    found = []
+    for name in ASSIGNMENTS:
+        count: Counter[str] = Counter()
+        for cell in catalogue(name):
+            if cell.role == role:
+                count[cell.name] += 1
+                marks = [pytest.mark.slow] if count[cell.name] > QUICK else []
+                found.append(pytest.param(name, cell, id=f"{name} {cell.name}: {cell.header['name']}", marks=marks))
+    return found
 
 
 def shown(report: dict) -> str:
