@@ -168,6 +168,9 @@ _EXPLANATIONS = {
     "before you ask for its gradient.",
     "does not require grad": "The tensor whose gradient you ask for needs requires_grad=True before the model "
     "sees it, and nothing on the way to the loss may be a comparison, an argmax, a detach or under torch.no_grad().",
+    "Boolean value of Tensor with more than one value": "`if`, `and`, `or` and `not` want one truth value, and "
+    "here is one for each image. Choose with torch.where; join with &, | and ~, each comparison in parentheses of its "
+    "own.",
     "appears to not have been used in the graph": "The loss does not come from the tensor whose gradient you ask for.",
     "'NoneType' object has no attribute": "Something that should hold a value is None: a .grad that was never filled, "
     "or a function without a return.",
@@ -193,10 +196,13 @@ def _state(argument: Any) -> Any:
         modes = [module.training for module in argument.modules()]
         frozen = [not parameter.requires_grad for parameter in argument.parameters()]
         return modes, frozen, [tensor.clone() for tensor in argument.state_dict().values()]
-    return None
+    return list(argument) if isinstance(argument, list) else None
 
 
 def _change(was: Any, argument: Any) -> str:
+    if isinstance(argument, list):  # reordered, longer or shorter: tensors in it are compared by identity
+        same = len(was) == len(argument) and all(a is b or _equal(a, b) for a, b in zip(was, argument, strict=True))
+        return "" if same else "was edited in place"
     if isinstance(argument, torch.Tensor):
         if was.shape != argument.shape or not torch.equal(was.nan_to_num(), argument.detach().nan_to_num()):
             return "was edited in place"
@@ -211,6 +217,10 @@ def _change(was: Any, argument: Any) -> str:
         if not all(torch.equal(a, b) for a, b in zip(tensors, argument.state_dict().values(), strict=True)):
             return "has other parameters than before"
     return ""
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return isinstance(a, (int, float, str)) and isinstance(b, (int, float, str)) and a == b
 
 
 def _argument_names(function: Callable, count: int) -> list[str]:

@@ -181,7 +181,9 @@ def describe(value: Any) -> str:
         return "[" + ", ".join(describe(item) for item in value[:4]) + (", ...]" if len(value) > 4 else "]")
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {describe(item)}" for key, item in list(value.items())[:4]) + "}"
-    if isinstance(value, (ModelSpec, ViewsSpec)):
+    if isinstance(value, ModelSpec):
+        return f"model {value.name!r}"
+    if isinstance(value, ViewsSpec):
         return str(value)
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -177,7 +177,7 @@ class _Gallery:
         figure.text(0.01, 0.9, along, fontsize=10.5, color=plots.GREY, va="center")
 
         plots.show_image(picture, plots.to_numpy(image)[0])
-        picture.text(0, 1.03, f"x̃, made of {subject.name}", fontsize=10.5, transform=picture.transAxes)
+        picture.text(0, 1.03, f"x̃ ({subject.name})", fontsize=10.5, transform=picture.transAxes)
         plots.show_image(change, 0.5 + self.STRONGER * plots.to_numpy(image - subject.x)[0])
         for axes in (picture, change):
             axes.axis("on")

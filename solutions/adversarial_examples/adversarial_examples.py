@@ -68,6 +68,8 @@ plots.images(x, titles=[f"“{name}”" for name in names(model(x))], size=1.55)
 #
 # ### Exercise 1.1: the top classes · easy · 10 minutes · 3 points
 #
+# Write a function that turns the logits of a batch into the $k$ most probable classes of each image, with their probabilities.
+#
 # <details><summary>Hint 1</summary>
 # <code>logits.softmax(dim=...)</code>: along which dimension must the probabilities of one image add up to 1?
 # </details>
@@ -100,6 +102,8 @@ def pair(got, shape):
     expect.that(got is not None, "None", "a pair (probabilities, classes)", "Did you forget a return?")
     expect.that(isinstance(got, list) and len(got) == 2, got, "a pair of two tensors",
                 "Return both: `return probabilities, classes`.")
+    expect.that(not isinstance(got[0], torch.Tensor) or tuple(got[0].shape) == shape, f"shape {tuple(getattr(got[0], 'shape', ()))}", f"shape {shape}",
+                "k classes for each image, (B, k): is k used, and is it the k largest of each row, dim=1?")
     values = expect.tensor(got[0], shape=shape, hint="The exponential of a large logit is infinite: use softmax.")
     indices = expect.tensor(got[1], shape=shape)
     swapped = "Probabilities first, classes second."
@@ -116,6 +120,7 @@ def hold(got, logits, k):
     raw, within = logits.double().topk(k, dim=1).values, logits.double().topk(k, dim=1).values.softmax(dim=1)
     mistakes = {
         "These are the logits. The softmax makes probabilities of them.": raw,
+        "This is a sigmoid, each class by itself. The softmax divides by the sum over all classes.": logits.double().sigmoid().topk(k, dim=1).values,
         "The softmax is taken over the batch (dim=0). The probabilities of one image add up to 1.":
             logits.double().softmax(dim=0).topk(k, dim=1).values,
         "These are the least probable classes.": every.topk(k, dim=1, largest=False).values,
@@ -167,9 +172,11 @@ exercise.score()
 def reference_top(logits, k):
     return tuple(logits.softmax(dim=1).topk(k, dim=1))
 
+your_top = checks.yours("top_classes", reference_top)
+
 def top_of(logits):
     """The three top classes of one photo (1, K) as a line of text; your function where it is there."""
-    values, places = checks.yours("top_classes", reference_top)(logits, 3)
+    values, places = your_top(logits, 3)
     return ", ".join(f"{classes[k]} {plots.percent(p)}" for p, k in zip(values[0].tolist(), places[0].tolist(), strict=True))
 
 for i in range(len(x)):
@@ -228,8 +235,9 @@ def _(add_perturbation):
 
 @exercise.case("black and white stay in the range, and no pixel turns round")
 def _(add_perturbation):
-    x, delta = torch.tensor([[0.0, 1.0, 0.98, 0.01]]), torch.tensor([[-1.0, 1.0, 1.0, -2.0]])
-    expect.close(add_perturbation(x, delta, 0.05), torch.tensor([[0.0, 1.0, 1.0, 0.0]]), mistakes={
+    x, delta = torch.tensor([[0.0, 1.0, 0.98, 0.01, 0.5]]), torch.tensor([[-1.0, 1.0, 1.0, -2.0, 3.0]])
+    expect.close(add_perturbation(x, delta, 0.05), torch.tensor([[0.0, 1.0, 1.0, 0.0, 0.65]]), mistakes={
+        "delta was clipped. It may have any values: clip the sum, and nothing else.": (x + 0.05 * delta.clamp(-1, 1)).clamp(0, 1),
         "Pixels leave [0, 1]: clip as the very last thing, after adding.": x + 0.05 * delta,
         "What leaves the range comes in again on the other side. A pixel that is too bright is white: clip.": (x + 0.05 * delta) % 1,
     }, hint="Values above 1 become 1, values below 0 become 0, all others stay.")
@@ -280,7 +288,7 @@ plots.images(torch.cat([x, x_tilde]), titles=[f"“{name}”" for name in before
              marked=[False] * 6 + [name != right for name, right in zip(after, before, strict=True)])
 
 # %% [markdown]
-# Look as closely as you like: the rows are the same to the eye. (The middle picture above shows $\boldsymbol\delta$ two hundred times as strong as it is.) The network is as sure of its airliners as it was of hardly any of the originals. Chelsea the cat holds out for longer than 15 steps, and is a cat of another kind instead: wrong as well, but not what was ordered. Try `crafted(x[0], steps=60)`.
+# Look as closely as you like: the rows are the same to the eye. (The middle picture above shows $\boldsymbol\delta$ two hundred times as strong as it is.) The network is surer of its airliners (98 % and more) than it was of any of the originals. Chelsea the cat holds out for longer than 15 steps, and is a cat of another kind instead: wrong as well, but not what was ordered. Try `top_of(model(crafted(x[0], steps=60)[1][None]))`.
 #
 # **Your own photo**: put the path of an image file into the next cell, for instance `"Downloads/holiday.jpg"`, and run both. The largest square in its middle is taken.
 
@@ -319,7 +327,7 @@ checks.reveal(
     my_guess,
     f"{enough:g} of a level is enough" if enough else "more than a quarter of a level",
     "Wrong, of 6: " + ", ".join(f"{count} at {levels:g} of a level" for levels, count in wrong.items()) + ".\n"
-    "These are fractions of one grey level: no camera, no screen and no file can show them.",
+    "These are fractions of one grey level: no ordinary screen and no file of 8 bits can show them.",
 )
 
 # %% [markdown]
@@ -422,17 +430,18 @@ kinds = {
     "(c) airliners after 15 steps": x_tilde[model(x_tilde).argmax(dim=1) == AIRLINER],
 }
 survived, report = [], ""
+your_eight_bit = checks.yours("eight_bit", reference_eight_bit)
 for kind, images in kinds.items():
-    saved = checks.yours("eight_bit", reference_eight_bit)(images)
+    saved = your_eight_bit(images)
     still = int((model(saved).argmax(dim=1) == model(images).argmax(dim=1)).sum())
     survived.append(f"{kind}: {still} of {len(images)}")
     report += f"{kind}: {sum(map(is_a_photo, saved))} of {len(images)} files hold the original photo again, pixel by pixel\n"
-as_rounded = checks.yours("eight_bit", reference_eight_bit)(x_tilde)
-checks.reveal(my_guess, "still wrong in the same way: " + "; ".join(survived),
+as_rounded = your_eight_bit(x_tilde)
+checks.reveal(my_guess, "still wrong in the same way are" + "".join(f"\n    {line}" for line in survived),
               report + f"A real PNG file holds just what rounding gives: {torch.allclose(reference_eight_bit(x_tilde), as_rounded, atol=1e-6)}")
 
 # %% [markdown]
-# A file keeps no fractions: what is smaller than half a level is rounded away, and the file of such an "adversarial example" holds the original photo, bit for bit. A picture that has only just become an airliner stands close to the border between two classes, and rounding may push it back: of these some survive and some do not. (With steps half as long, which stop closer to the border, hardly any does.) But an attack that goes on until the network is sure, its pixels at the edge of the ball at 1.3 levels, is rounded to whole levels, and the airliner stays. So the lecture's picture is no trick of floating point; the examples of a tenth of a level are. An honest claim names the form in which the picture reaches the network.
+# A file of 8 bits keeps no fractions: what is smaller than half a level is rounded away, and the file of such an "adversarial example" holds the original photo, bit for bit. A picture that has only just become an airliner stands close to the border between two classes, and rounding may push it back: of these some survive and some do not. (With steps half as long, which stop closer to the border, hardly any does.) But an attack that goes on until the network is sure, its pixels at the edge of the ball at 1.3 levels, is rounded to whole levels, and the airliner stays. So the lecture's picture is no trick of floating point; the examples of a tenth of a level are. An honest claim names the form in which the picture reaches the network.
 #
 # ## 1.4 The definition
 #
@@ -444,10 +453,12 @@ checks.reveal(my_guess, "still wrong in the same way: " + "; ".join(survived),
 #
 # Our set is the $L_\infty$ ball of radius $\epsilon$, in the image range: no pixel further than $\epsilon$ from where it was, and all in $[0, 1]$. The slide writes $<\epsilon$; code takes $\le$, since attacks end on the surface (assignment 02 has more on this). And because floating point rounds, a pixel that was moved by exactly $\epsilon$ may be found a hair further off. So allow `ROUNDING` = $10^{-6}$ more than $\epsilon$, and the same beyond 0 and 1.
 #
-# ### Exercise 1.4: is it adversarial? · medium · 15 minutes · 4 points
+# ### Exercise 1.4: is it adversarial? · medium · 20 minutes · 4 points
+#
+# Decide for each image of a batch whether all three conditions hold.
 #
 # <details><summary>Hint 1</summary>
-# Three tensors of <code>B</code> booleans, joined by <code>&amp;</code>. Write them one by one, and give each a name.
+# Three tensors of <code>B</code> booleans, joined by <code>&amp;</code> (not <code>and</code>), each comparison in parentheses of its own. Write them one by one, and give each a name.
 # </details>
 # <details><summary>Hint 2</summary>
 # For an image to lie in the ball, <em>every</em> pixel must have moved by at most ε, up or down: <code>.abs()</code>, then <code>.flatten(1)</code>, then <code>.amax(dim=1)</code> or <code>.all(dim=1)</code>.
@@ -496,6 +507,7 @@ def _(is_adversarial):
         "You ask for f(x) = y and for the ball, not for a wrong prediction of x_tilde.": [True, False, False, True, False, False],
         "This is where the prediction stays right: the robust ones.": [False, False, False, True, False, False],
         "The opposite of what is asked for.": [False, True, True, True, True, True],
+        "None at all, though the first image moved by 0.08 at most. Is it the largest change (no sum, no root of squares) of each image by itself (not of the whole batch)?": [False] * 6,
     }, hint="In the ball, right before, wrong after: all three.")
 
 @exercise.case("the ball is closed, and rounding is forgiven")
@@ -518,7 +530,8 @@ def _(is_adversarial):
         "A change downwards counts as well: the first image's last pixel moved by -0.3. Take the absolute value.": [True, False, True],
         "The last pixel of the first image and the third of the second moved by 0.3. It is the largest change that counts, not the mean, and not any small one.":
             [True, True, True],
-        "The third image is in the L-inf ball: no pixel moved by more than 0.1. A sum or a root of squares is another norm.": [False, False, False],
+        "The third image is in the L-inf ball: none of its own pixels moved by more than 0.1. Is it the largest change (no sum, no root of squares) of each image by itself (not of the batch)?":
+            [False, False, False],
     }, hint="The largest |x_tilde - x| of each image, over all its pixels.")
 
 @exercise.case("x_tilde must be an image, with pixels in [0, 1]")
@@ -529,6 +542,8 @@ def _(is_adversarial):
          hint="A pixel of 1.03 or -0.05 is none. P(x) holds images: pixels in [0, 1] (give or take ROUNDING).")
     hold(is_adversarial(three_pixels, x, x_tilde.clamp(0, 1), torch.tensor([0, 0]), 0.15), [True, True],
          hint="Black and white pixels are fine: the range [0, 1] is closed.")
+    hold(is_adversarial(three_pixels, x, x_tilde.clamp(-5e-7, 1 + 5e-7), torch.tensor([0, 0]), 0.15), [True, True],
+         hint="These pixels leave [0, 1] by 5e-7, which is rounding: the tolerance holds for the image range as well.")
 
 @exercise.case("a single image; model and images are left as they were")
 def _(is_adversarial):
@@ -559,13 +574,15 @@ for eps in (EPS, 1 / 255):
     print(f"the pictures of 1.2, in the ball of radius {eps:.4f}: {judge(model, x, x_tilde, y, eps).tolist()}")
 
 # %% [markdown]
-# The same six pictures, and in a ball of one grey level none of them counts: *adversarial* is a statement about a picture **and** a set.
+# The same six pictures, and in a ball of one grey level none of them counts: *adversarial* is a statement about a picture **and** a set. (Chelsea counts in the larger one, too. You may find that "tabby" is no bad answer; but the definition compares with the label $y$, and that says "Egyptian cat".)
 #
 # ## 1.5 Nature as an adversary
 #
 # Is a network that falls for 0.005 simply fragile? Then any change of that size should upset it. The contrast is easily made. Take the crafted $\boldsymbol\delta$ and throw a coin for each pixel: heads, its change keeps its sign; tails, it is turned round. Every pixel still moves just as far as before, so **every** $L_p$ norm is the same. What is lost is the plan.
 #
 # ### Exercise 1.5: the same size, no plan · easy · 10 minutes · 3 points
+#
+# Write the coin: turn every entry of $\boldsymbol\delta$ round with probability $\frac12$, drawn from a seed.
 #
 # <details><summary>Hint</summary>
 # <code>generator = torch.Generator().manual_seed(seed)</code>, then <code>torch.rand(delta.shape, generator=generator) &lt; 0.5</code> is a coin per entry. Zeros and ones become signs by <code>2 * coin - 1</code>.
@@ -630,6 +647,8 @@ def _(random_signs):
 def _(random_signs):
     turned = flipped(random_signs(entries, 2), entries)
     one = "One draw is used several times. Draw a tensor of the full shape of delta."
+    if not 0.3 < turned.float().mean() < 0.7:
+        one = "The coin is not fair: heads and tails are equally likely."
     expect.that(not bool((turned[0] == turned[1]).all()), "the same signs for every image", "signs of its own for each", one)
     expect.that(not bool((turned[:, 0] == turned[:, 1]).all()), "the same signs for every channel", "signs of its own for each", one)
     per_row = turned.float().mean(dim=3)
@@ -643,7 +662,7 @@ def _(random_signs):
     for seed in (6, 7, 1005):
         other = flipped(random_signs(entries, seed), entries)
         expect.that(not torch.equal(first, other), f"the same draw with the seeds 5 and {seed}", "different draws",
-                    "The seed, as it is, must reach the generator that is drawn from.")
+                    "The seed, as it is, must reach the generator that is drawn from. (Where none is used, the check sees the same draw each time.)")
         agree = (first == other).float().mean().item()
         expect.that(0.4 < agree < 0.6, f"{agree:.0%} of the signs agree for the seeds 5 and {seed}", "about half", "Every sign must be drawn anew from the seed.")
     expect.unchanged(random_signs)
@@ -727,7 +746,7 @@ widgets.photo_explorer(model, x[order], delta[order], names=["coffee", "Chelsea"
 #
 # 1. For the coffee the answer turns between 0.003 and 0.004: below one grey level, the dotted line.
 # 2. Take noise in place of δ and move the size from end to end: hardly a bar moves.
-# 3. More is not always more: δ was made for a size of 0.005. At twice the size the airliner is still there for most photos, but look at how sure the network is.
+# 3. δ was made for a size of 0.005, but nothing happens to it beyond: at twice the size five of the six photos are as surely airliners as before. Chelsea is the exception; follow her curve.
 # </details>
 #
 # ## 1.6 How often does it work?
@@ -735,6 +754,8 @@ widgets.photo_explorer(model, x[order], delta[order], names=["coffee", "Chelsea"
 # One picture is an anecdote. An attack is judged by its **success rate**: of how many images does it change a right prediction into a wrong one? The definition says of which images: only those that were right before can be attacked at all. Who counts the others as successes makes a bad classifier look like a good attack.
 #
 # ### Exercise 1.6: the success rate · easy · 8 minutes · 3 points
+#
+# Compute it from the predictions before and after the attack.
 #
 # <details><summary>Hint</summary>
 # Two tensors of booleans: right before; right before and wrong after. Divide the number of the second by the number of the first, and think of the case that it is 0.
@@ -779,6 +800,8 @@ def _(success_rate):
         "You count all that are wrong after, and divide by those that were right before. Some of them were wrong before.": 6 / 4,
         "You count every prediction that changed. A change from wrong to wrong, or from wrong to right, is no success.": 5 / 9,
         "You count every prediction that changed, also of images that were wrong before.": 5 / 4,
+        "This is by how much the accuracy dropped. An image that was wrong before and right after hides a success: look at each image.": 1 / 9,
+        "This is the drop of the accuracy, relative to before. An image that was wrong before and right after hides a success: look at each image.": 1 / 4,
     }, hint="Four were right before, and two of these are wrong after.")
 
 @exercise.case("every prediction changed, one of three was right before")
@@ -791,8 +814,10 @@ def _(success_rate):
 
 @exercise.case("nothing was right before: 0, and no division by zero")
 def _(success_rate):
-    expect.close(success_rate(torch.tensor([1, 2]), torch.tensor([0, 2]), torch.tensor([0, 1])), 0.0,
-                 hint="With nothing to attack the docstring wants 0.")
+    rate = success_rate(torch.tensor([1, 2]), torch.tensor([0, 2]), torch.tensor([0, 1]))
+    undefined = (isinstance(rate, float) and rate != rate) or (isinstance(rate, torch.Tensor) and rate.shape == () and bool(rate.isnan()))
+    expect.that(not undefined, "NaN", "0", "0 divided by 0: nothing was right before. With nothing to attack the docstring wants 0.")
+    expect.close(rate, 0.0, hint="With nothing to attack the docstring wants 0.")
 
 @exercise.case("a single image; the arguments are left as they were")
 def _(success_rate):
@@ -826,11 +851,15 @@ for name, images in rows.items():
     print(f"{rate(before, model(images.clamp(0, 1)).argmax(dim=1), y):5.0%}  {name}")
 
 # %% [markdown]
+# (All six were right before, so here the denominator is all of them. On other data it is not, and that is where rates are overstated.)
+#
 # ## 1.7 How far can one go?
 #
 # "At 0.005 it is fooled" is one point. How far *along a given direction* can one go before the prediction changes? We try a list of sizes. Mind a trap: predictions need not change once and for all. A network can flip at size 1, flip back at 2, and flip again at 3. So say exactly what is meant: **the smallest size of the list at which the prediction is another one than at $\mathbf x$**, whatever happens at larger ones.
 #
-# ### Exercise 1.7: the smallest size that flips · medium · 15 minutes · 4 points
+# ### Exercise 1.7: the smallest size that flips · medium · 20 minutes · 4 points
+#
+# Return that size for each image, infinity where no size of the list does it.
 #
 # <details><summary>Hint 1</summary>
 # One loop over <code>sorted(sizes)</code>, smallest first; for each image remember the first size at which the prediction differs. A tensor full of <code>math.inf</code> is a good start.
@@ -899,16 +928,19 @@ def _(smallest_flip):
 def _(smallest_flip):
     x, delta = torch.tensor([[0.6, 0.5], [0.6, 0.3]]), torch.tensor([[-1.0, 0.0], [-1.0, 1.0]])
     hold(smallest_flip(first_or_second, x, delta, [0.3, 0.12, 0.2, 0.05]), [0.12, 0.2], mistakes={
-        "You take the first in the list as it comes. The smallest is asked for: sort the sizes.": [0.3, 0.3],
-        "You take the last in the list as it comes. The smallest is asked for: sort the sizes.": [0.12, 0.2],
-    }, hint="Sort first: sorted(sizes).")
+        "This is the largest size that flips, or the first of the list as it comes. The smallest is asked for: what is written last must be the smallest.": [0.3, 0.3],
+        "You take the last of the list as it comes. The smallest is asked for: sort the sizes.": [0.2, 0.2],
+        "One size for both images, or the perturbations of all sizes add up. At each size start from x again, image by image.": [0.12, 0.12],
+        "You stop at the first image that flips. The others still have to be looked at.": [0.12, math.inf],
+    }, hint="The smallest of the sizes at which the class differs: sorted(sizes) helps.")
+    expect.unchanged(smallest_flip)
 
 @exercise.case("flips, flips back, flips again: the smallest")
 def _(smallest_flip):
     x = torch.tensor([[0.5]])
     hold(smallest_flip(bands, x, torch.tensor([[1.0]]), [0.05, 0.15, 0.3, 0.45]), [0.15], mistakes={
         "At 0.15 the class was another one already; at 0.3 it was the old one again. The smallest flip is asked for, not the last.": [0.45],
-        "You count on one flip for good (as a bisection does). Here the class flips at 0.15, back at 0.3 and again at 0.45.": [0.3],
+        "The class flips at 0.15, back at 0.3 and again at 0.45. Do you look at every size (a bisection does not), and start from x at each?": [0.3],
         "You give up when the class flips back. It was another one at 0.15, and that counts.": [math.inf],
     }, hint="Look at every size; the class is another one at 0.15 and at 0.45.")
 
@@ -926,6 +958,7 @@ def _(smallest_flip):
     x, delta = torch.tensor([[0.95, 0.9]]), torch.tensor([[0.5, 1.0]])
     hold(smallest_flip(first_or_second, x, delta, [0.02, 0.3, 0.6]), [math.inf], mistakes={
         "Without the clipping the second pixel would overtake. Clip x + s * delta to [0, 1].": [0.3],
+        "Where no size flips, return math.inf.": [0.0],
     }, hint="After clipping both pixels are 1: which class does argmax take then? The first, as before.")
 
 @exercise.case("a prediction that changes counts, whatever the right class is; nothing is edited")
@@ -989,6 +1022,8 @@ plots.images(torch.cat(list(corruptions.values())), rows=list(corruptions), size
 #
 # ### Exercise 1.8: average and worst case · easy · 10 minutes · 3 points
 #
+# Compute the two numbers from such a table.
+#
 # <details><summary>Hint 1</summary>
 # <code>right.float().mean()</code> averages over everything. <code>right.all(dim=...)</code> asks for "all" along one dimension: along which, so that one boolean per image remains?
 # </details>
@@ -1022,6 +1057,8 @@ def hold(got, right, hint="For the worst case an image counts only if its whole 
     if isinstance(got, torch.Tensor) and got.shape == (2,):
         got = got.tolist()
     expect.that(isinstance(got, list) and len(got) == 2, got, "a pair of two numbers", "Return both: `return average, worst`.")
+    several = [value for value in got if isinstance(value, torch.Tensor) and value.numel() > 1]
+    expect.that(not several, several[0] if several else "", "two numbers", "One number for the whole table each: something is missing that takes the mean of these.")
     first, second = (expect.number(value) for value in got)
     swapped = abs(first - worst) < 1e-4 and abs(second - average) < 1e-4 and abs(average - worst) > 1e-4
     expect.that(not swapped, [first, second], str([round(average, 4), round(worst, 4)]),
@@ -1104,7 +1141,7 @@ plots.curves({
 }, ylabel="accuracy", xlabel="size ε of the change of every pixel", title="One classifier, one size, three questions")
 
 # %% [markdown]
-# Where the attack has brought the classifier to its knees, the average over noise has not moved, and even the worst of 20 draws hardly has. Testing with noise, however much of it, says next to nothing about the worst case. That is what the slide means by *nature as an adversary*: even where nobody attacks, whoever wants to rely on a model should know its worst case, and the average does not tell.
+# Look at ε = 0.15: the attack has brought the classifier to its knees, the average over noise has hardly moved, nor has even the worst of 20 draws. (At 0.3 noise hurts, too: there the digits are hard to see.) Testing with noise, however much of it, says next to nothing about the worst case. That is what the slide means by *nature as an adversary*: even where nobody attacks, whoever wants to rely on a model should know its worst case, and the average does not tell.
 #
 # ## 1.9 Why care, and who would attack?
 #
@@ -1240,24 +1277,21 @@ def cases_of(got):
                 "Return a dict, with the names of the cases as keys: the form to copy stands above.")
     return {name.strip().casefold().replace(" ", "_").replace("-", "_"): answer for name, answer in got.items()}
 
-@exercise.case("the form: every case is there, with three answers each")
-def _(attack_variants):
-    answers = cases_of(attack_variants())
-    missing, unknown = [name for name in CASES if name not in answers], [name for name in answers if name not in CASES]
-    expect.that(not unknown, f"a case called {', '.join(map(repr, unknown[:3]))}", "the eight names of the table", "Is the name spelled as in the table?")
-    expect.that(not missing, f"no answer for {', '.join(missing)}", "an answer for each of the eight", "A guess costs nothing.")
-    short = [name for name, answer in answers.items() if not (isinstance(answer, list) and len(answer) == 3)]
-    expect.that(not short, f"{', '.join(short)} without three answers", "(when, what, reason) for each", 'Three strings: ("poisoning", "untargeted", "G"), for instance.')
-
 def ask(name):
     sealed, hints = CASES[name]
 
     @exercise.case(name)
     def _(attack_variants):
-        answer = cases_of(attack_variants()).get(name)
-        expect.that(answer is not None, "no answer", "(when, what, reason)", f"Add an entry {name!r} to the dictionary.")
+        answers = cases_of(attack_variants())
+        answer, unknown = answers.get(name), ", ".join(repr(other) for other in answers if other not in CASES)
+        expect.that(answer is not None, "no answer", "(when, what, reason)", f"Add an entry {name!r} to the dictionary. A guess costs nothing."
+                    + f" (There is one called {unknown}: is it spelled as in the table?)" * bool(unknown))
         expect.that(isinstance(answer, list) and len(answer) == 3, answer, "(when, what, reason)",
-                    "Three strings in parentheses, separated by commas.")
+                    'Three strings in parentheses, separated by commas: ("poisoning", "untargeted", "G"), for instance.')
+        expect.that("" not in answer, "an empty string", "(when, what, reason)", "Not filled in yet. A guess costs nothing.")
+        first = str(answer[0]).strip().casefold()
+        expect.that(first not in WHAT and first not in map(str.casefold, WHY), answer, "(when, what, reason)",
+                    "The order is (when, what, reason): first evasion or poisoning, then targeted or untargeted, then a letter.")
         for got, allowed, seal, part, hint in zip(answer, (WHEN, WHAT, WHY), sealed, ("when", "what", "why"), hints):
             expect.choice(got, allowed, sealed=seal, salt=f"attack_variants/{name}/{part}", hint=hint)
 
@@ -1271,7 +1305,7 @@ exercise.score()
 #
 # These two answers are read by a person. A few sentences each are enough.
 #
-# ### Question 1.10a: counterexamples to what? · 3 points
+# ### Question 1.10a: counterexamples to what? · medium · 10 minutes · 3 points
 #
 # Networks are said to learn *meaningful representations*, which capture what a picture shows. (1) Why are adversarial examples counterexamples to this hypothesis? Say which part of the definition makes the argument work, and why random noise of the same size would not do. (2) Name two statements that do **not** follow from the existence of adversarial examples, although one hears them, and say in a clause why not.
 
@@ -1286,7 +1320,7 @@ exercise.score()
 # (1) $\tilde{\mathbf x}\in\mathcal P(\mathbf x)$ means that both pictures show the same to a person; $f(\mathbf x)=y$ says that the network had it right; and yet $f(\tilde{\mathbf x})\ne y$. A representation of what is shown would be the same for both, so the prediction rests, at least in part, on something that people do not see and that has nothing to do with the meaning. Noise of the same size shows nothing of the kind: the prediction stays, and one would conclude that the network looks through it. It takes the crafted direction to show that the network reacts strongly to something that means nothing to us. (2) It does not follow that the network has learned nothing: it is right on photos it never saw, also when they are noisy or dark, so what it uses does carry information. And it does not follow that its accuracy on test data is wrong or worthless: that number tells how often it errs on an ordinary day; it was never about the worst case.
 
 # %% [markdown]
-# ### Question 1.10b: a risk of your own · 3 points
+# ### Question 1.10b: a risk of your own · medium · 10 minutes · 3 points
 #
 # Describe a use of a classifier (not one from this notebook) in which an adversarial example would do harm, with its **threat model**: *who* attacks, what they *know* about the classifier, what they *may change* and what not (so, in words: what is $\mathcal P(\mathbf x)$?), and what they *want* (which variant is it?). Then: why does the accuracy on a test set not show this risk?
 

@@ -1629,7 +1629,7 @@ plots.images(odd_x, titles=titles, rows=["nearest to\nthe boundary", "farthest\n
 #
 # These two answers are read by a person. A few sentences each are enough.
 #
-# ### Question 4.10a: three choices in one formula · 3 points
+# ### Question 4.10a: three choices in one formula · medium · 10 minutes · 3 points
 #
 # $L = [Z_y - \max_{i\ne y} Z_i]_+$. (1) Name two things that go wrong if $\log p_y$ (minus the cross-entropy) takes the place of $L$, and say for each why. (2) What is the $[\cdot]_+$ for? What would the descent do without it? (3) The slide takes log-probabilities. Do logits give another $L$? And probabilities, $f_y - \max_{i \ne y} f_i$?
 
@@ -1644,7 +1644,7 @@ plots.images(odd_x, titles=titles, rows=["nearest to\nthe boundary", "farthest\n
 # (1) Where the model is sure, $p_y \approx 1$, and the gradient of $\log p_y$ is $1-p_y$ times a difference of logit gradients: nearly zero, in floating point often exactly. The descent stays at $\mathbf x$. And $\log p_y$ has no end: it keeps falling after the boundary, so λ keeps pushing an image that is fooled already, and the distance grows. (2) $[\cdot]_+$ turns the penalty off once the model is fooled; then only $\mathcal D$ acts, and draws the point back to the boundary, where the minimum lies. Without it, the descent would trade distance for an ever larger wrong margin. (3) Logits give the same: $Z_i = z_i - \log\sum_j e^{z_j}$, and the sum cancels in $Z_y - Z_i$. The difference of probabilities has the same sign, but the softmax saturates: its gradient vanishes where the model is sure.
 
 # %% [markdown]
-# ### Question 4.10b: two reports · 3 points
+# ### Question 4.10b: two reports · medium · 10 minutes · 3 points
 #
 # A colleague writes: "Attack A finds a median minimum distance of 1.1 and attack B one of 1.3 on our model. B's value is larger, so B is the better measure of how robust it is." Another: "The minimum distance of our model is 2.0, so every image is safe from changes smaller than 2.0." (1) What is wrong with the first? (2) What with the second? Name two different mistakes. (3) How would you report such results?
 

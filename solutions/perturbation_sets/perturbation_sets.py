@@ -1570,7 +1570,7 @@ plots.images(
 #
 # These two answers are read by a person. A few sentences each are enough.
 #
-# ### Question 2.8a: what a ball misses · 3 points
+# ### Question 2.8a: what a ball misses · medium · 10 minutes · 3 points
 #
 # (1) Name two perturbations of a photo, other than a rotation, that keep its meaning and are large in every $L_p$ norm, and say in a clause why they are large. (2) Name one that is small in some $L_p$ norm and changes the meaning. (3) What would you ask of a perturbation set instead, for a camera that reads traffic signs?
 
@@ -1585,7 +1585,7 @@ plots.images(
 # (1) Moving the photo by a few pixels, and turning up the brightness. A norm compares each pixel with the pixel at the same place: after a shift every edge lies elsewhere, and with more brightness every pixel differs a little, in $L_1$ and $L_2$ that adds up, and in $L_\infty$ a change of 0.3 is soon reached. (2) Closing the 3 of a "30" sign to an 8: a few dark pixels, small in $L_1$, and the speed limit is another one. (3) I would describe what happens to signs: angle and distance of view, light, dirt, a sticker of a certain size anywhere on the sign, camera noise. Each has a few parameters with limits that were chosen such that a person still reads the sign; then one can search the set or prove something about it. And I would report each of these sets separately, since being robust in one says little about another.
 
 # %% [markdown]
-# ### Question 2.8b: < or ≤? · 3 points
+# ### Question 2.8b: < or ≤? · medium · 10 minutes · 3 points
 #
 # The slide defines $\mathcal P_{\epsilon,p}$ with $<$, the course's code tests $\le$ with a tolerance. (1) Which two things exist in the closed ball and need not exist in the open one? (2) What goes wrong in code if one writes `< eps`, and what if one writes `<= eps` without a tolerance? (3) Does it matter for the *definition* of an adversarial example, or for the robust accuracy that one reports? Take a classifier of which the logits are continuous.
 

@@ -1376,7 +1376,7 @@ checks.reveal(my_guess, f"{100 * answer:.0f} of 100", "Taken for “speed limit 
 #
 # These two answers are read by a person. A few sentences each are enough.
 #
-# ### Question 5.10a: a threat model for stickers · 3 points
+# ### Question 5.10a: a threat model for stickers · medium · 10 minutes · 3 points
 #
 # Write down the threat model of a sticker on a traffic sign: (1) What may the attacker change, what can it not control, and why is an $L_\infty$ ball with a small $\epsilon$ the wrong set of perturbations for it? (2) A paper reports "92 % success" for its sticker. Name three things about the evaluation that you would want to know before you believe that it is dangerous on a road.
 
@@ -1391,7 +1391,7 @@ checks.reveal(my_guess, f"{100 * answer:.0f} of 100", "Taken for “speed limit 
 # (1) The attacker may repaint a small region of the sign, the sticker, in any colour that a printer has, once and for all cars. It does not control from where, how far, in which light and weather and with which camera the sign is seen, nor what stands behind it. A small L-infinity ball is wrong in both directions: it allows changes of every pixel, also of the sky, which nobody can make, and so faint that a camera loses them; and it forbids the large change on a small area that a sticker is. That the sticker is seen does not matter as long as people still read STOP. (2) I would ask whether the views were held out from the optimisation and how they were chosen (angles, distances, light, all frames or the best); whether it was printed and photographed with several cameras or only simulated; and what is counted: any mistake or the target, beside the accuracy on the clean sign in the same views.
 
 # %% [markdown]
-# ### Question 5.10b: ten frames · 3 points
+# ### Question 5.10b: ten frames · medium · 10 minutes · 3 points
 #
 # A company says: "Our sign classifier averages its decision over ten frames. A sticker may fool single frames, but it is no danger to us." Judge this with what you measured. (1) When is the argument right, when is it wrong, and why? (2) How would you attack their system, as a formula or in words? (3) How would you test it?
 

@@ -76,6 +76,22 @@ def test_any_kind_of_number_counts(value):
     assert score(lambda x: value, returns_two)["status"] == "passed"
 
 
+def test_a_list_of_the_callers_that_is_reordered_is_noticed():
+    def f(sizes):
+        return sorted(sizes)[0]
+
+    def g(sizes):
+        sizes.sort()
+        return sizes[0]
+
+    def body(f):
+        expect.close(f([3.0, 1.0, 2.0]), 1.0)
+        expect.unchanged(f)
+
+    assert score(f, body)["status"] == "passed"
+    assert "sizes was edited in place" in score(g, body)["cases"][0]["got"]
+
+
 def test_call_that_failed_and_the_students_line_are_named():
     def f(model, x):
         return x.reshape(7)
@@ -83,7 +99,7 @@ def test_call_that_failed_and_the_students_line_are_named():
     report = score(f, lambda f: f(NET, torch.zeros(2, 2)))
     case = report["cases"][0]
     assert "shape '[7]' is invalid" in case["got"]
-    assert case["expected"] == "a result from f(a linear classifier, a float32 tensor of shape (2, 2))"
+    assert case["expected"] == "a result from f(model 'a linear classifier', a float32 tensor of shape (2, 2))"
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,16 @@ def top_classes(logits, k):
     p = logits.softmax(dim=1).sort(dim=1, descending=True).values
     return p[:, :k], torch.arange(k).repeat(len(p), 1)
 
+# %% wrong="top_classes" name="sigmoid" says="This is a sigmoid"
+def top_classes(logits, k):
+    top = torch.sigmoid(logits).topk(k, dim=1)
+    return top.values, top.indices
+
+# %% wrong="top_classes" name="always two" says="is k used"
+def top_classes(logits, k):
+    top = logits.softmax(dim=1).topk(2, dim=1)
+    return top.values, top.indices
+
 # %% right="top_classes" name="argsort and gather"
 def top_classes(logits, k):
     classes = torch.argsort(logits, dim=-1, descending=True)[:, :k]
@@ -115,6 +125,10 @@ def add_perturbation(x, delta, size):
 # %% wrong="add_perturbation" name="clipped too early" says="clip as the very last thing"
 def add_perturbation(x, delta, size):
     return x.clamp(0, 1) + size * delta
+
+# %% wrong="add_perturbation" name="delta clipped as well" says="delta was clipped"
+def add_perturbation(x, delta, size):
+    return (x + size * delta.clamp(-1, 1)).clamp(0, 1)
 
 # %% right="add_perturbation" name="minimum and maximum"
 def add_perturbation(x, delta, size):
@@ -223,7 +237,7 @@ def is_adversarial(model, x, x_tilde, y, eps):
     inside = (x_tilde - x).abs().flatten(1).mean(dim=1) <= eps + ROUNDING
     return inside & (model(x).argmax(dim=1) == y) & (model(x_tilde).argmax(dim=1) != y)
 
-# %% wrong="is_adversarial" name="L2 ball" says="another norm"
+# %% wrong="is_adversarial" name="L2 ball" says="no root of squares"
 def is_adversarial(model, x, x_tilde, y, eps):
     inside = (x_tilde - x).flatten(1).norm(dim=1) <= eps + ROUNDING
     return inside & (model(x).argmax(dim=1) == y) & (model(x_tilde).argmax(dim=1) != y)
@@ -243,7 +257,7 @@ def is_adversarial(model, x, x_tilde, y, eps):
     inside = ((x_tilde - x).abs() <= eps + ROUNDING).all()
     return (inside & (model(x).argmax(dim=1) == y) & (model(x_tilde).argmax(dim=1) != y)).all()
 
-# %% wrong="is_adversarial" name="ball of the whole batch" says="all three"
+# %% wrong="is_adversarial" name="ball of the whole batch" says="not of the whole batch"
 def is_adversarial(model, x, x_tilde, y, eps):
     inside = (x_tilde - x).abs().max() <= eps + ROUNDING
     return inside & (model(x).argmax(dim=1) == y) & (model(x_tilde).argmax(dim=1) != y)
@@ -290,10 +304,22 @@ def is_adversarial(model, x, x_tilde, y, eps):
     before, after = both.chunk(2)
     return torch.logical_and(inside, torch.logical_and(before.eq(y), after.ne(y)))
 
-# %% right="is_adversarial" name="norm of order infinity, image range exact"
+# %% wrong="is_adversarial" name="no tolerance for the image range" says="the tolerance holds for the image range as well"
+def is_adversarial(model, x, x_tilde, y, eps):
+    moved = (x_tilde - x).flatten(1).abs().amax(dim=1) <= eps + ROUNDING
+    image = ((x_tilde >= 0) & (x_tilde <= 1)).flatten(1).all(dim=1)
+    return moved & image & (model(x).argmax(dim=1) == y) & (model(x_tilde).argmax(dim=1) != y)
+
+# %% wrong="is_adversarial" name="comparisons without parentheses" says="in parentheses of its own"
+def is_adversarial(model, x, x_tilde, y, eps):
+    moved = (x_tilde - x).flatten(1).abs().amax(dim=1) <= eps + ROUNDING
+    before, after = model(x).argmax(dim=1), model(x_tilde).argmax(dim=1)
+    return moved & before == y & after != y
+
+# %% right="is_adversarial" name="norm of order infinity, range by clamping"
 def is_adversarial(model, x, x_tilde, y, eps):
     near = torch.linalg.vector_norm((x_tilde - x).flatten(1), ord=math.inf, dim=1) <= eps + ROUNDING
-    image = ~((x_tilde < 0) | (x_tilde > 1)).flatten(1).any(dim=1)
+    image = ~((x_tilde - x_tilde.clamp(0, 1)).abs() > ROUNDING).flatten(1).any(dim=1)
     return near & image & (model(x).argmax(1) == y) & ~(model(x_tilde).argmax(1) == y)
 
 # ---------------------------------------------------------------- random_signs
@@ -415,9 +441,13 @@ def success_rate(before, after, y):
 def success_rate(before, after, y):
     return ((before == y) & (after != y)).sum().item()
 
-# %% wrong="success_rate" name="not a number" says="finite number"
+# %% wrong="success_rate" name="not a number" says="nothing was right before"
 def success_rate(before, after, y):
     return (after[before == y] != y[before == y]).float().mean().item()
+
+# %% wrong="success_rate" name="how much the accuracy dropped" says="by how much the accuracy dropped"
+def success_rate(before, after, y):
+    return (before == y).float().mean().item() - (after == y).float().mean().item()
 
 # %% right="success_rate" name="only the right ones are kept, a tensor comes back"
 def success_rate(before, after, y):
@@ -448,7 +478,7 @@ def smallest_flip(model, x, delta, sizes):
         flip[model((x + size * delta).clamp(0, 1)).argmax(dim=1) != before] = size
     return flip
 
-# %% wrong="smallest_flip" name="list as it comes" says="sort the sizes"
+# %% wrong="smallest_flip" name="list as it comes" says="the first of the list as it comes"
 def smallest_flip(model, x, delta, sizes):
     before, flip = model(x).argmax(dim=1), torch.full((len(x),), math.inf)
     for size in sizes:
@@ -535,6 +565,31 @@ def smallest_flip(model, x, delta, sizes):
         flip[model(x).argmax(dim=1) != before] = size
     return flip
 
+# %% wrong="smallest_flip" name="the caller's list is sorted" says="edited in place"
+def smallest_flip(model, x, delta, sizes):
+    sizes.sort(reverse=True)
+    before, flip = model(x).argmax(dim=1), torch.full((len(x),), math.inf)
+    for size in sizes:
+        flip[model((x + size * delta).clamp(0, 1)).argmax(dim=1) != before] = size
+    return flip
+
+# %% wrong="smallest_flip" name="stops at the first image that flips" says="You stop at the first image that flips"
+def smallest_flip(model, x, delta, sizes):
+    before, flip = model(x).argmax(dim=1), torch.full((len(x),), math.inf)
+    for size in sorted(sizes):
+        changed = model((x + size * delta).clamp(0, 1)).argmax(dim=1) != before
+        flip[changed] = size
+        if changed.any():
+            break
+    return flip
+
+# %% wrong="smallest_flip" name="rising sizes, always overwritten" says="what is written last must be the smallest"
+def smallest_flip(model, x, delta, sizes):
+    before, flip = model(x).argmax(dim=1), torch.full((len(x),), math.inf)
+    for size in sorted(sizes):
+        flip[model((x + size * delta).clamp(0, 1)).argmax(dim=1) != before] = size
+    return flip
+
 # %% right="smallest_flip" name="all sizes at once, image by image, float64"
 def smallest_flip(model, x, delta, sizes):
     s = torch.tensor(sorted(sizes), dtype=torch.float64)
@@ -607,6 +662,10 @@ def average_and_worst(right):
 # %% wrong="average_and_worst" name="mean of booleans" says="RuntimeError"
 def average_and_worst(right):
     return right.mean(), right.all(dim=0).mean()
+
+# %% wrong="average_and_worst" name="a mean per image" says="One number for the whole table each"
+def average_and_worst(right):
+    return right.float().mean(dim=0), right.all(dim=0).float().mean()
 
 # %% right="average_and_worst" name="product and minimum"
 def average_and_worst(right):
@@ -682,7 +741,7 @@ def attack_variants():
 def attack_variants():
     return [("evasion", "targeted", "A"), ("evasion", "untargeted", "B")]
 
-# %% wrong="attack_variants" name="one case missing" says="no answer for artist"
+# %% wrong="attack_variants" name="one case missing" says="Add an entry 'artist'"
 def attack_variants():
     return {
         "spam": ("evasion", "targeted", "A"), "stop_sign": ("evasion", "untargeted", "B"),
@@ -691,7 +750,7 @@ def attack_variants():
         "chatbot": ("poisoning", "targeted", "C"),
     }
 
-# %% wrong="attack_variants" name="no reason given" says="without three answers"
+# %% wrong="attack_variants" name="no reason given" says="Three strings in parentheses"
 def attack_variants():
     return {
         "spam": ("evasion", "targeted"), "stop_sign": ("evasion", "untargeted"),
@@ -709,7 +768,7 @@ def attack_variants():
         "chatbot": ("poisoning", "targeted", "C"), "artist": ("poisoning", "untargeted", "E"),
     }
 
-# %% wrong="attack_variants" name="the form is left empty" says="'evasion', 'poisoning'"
+# %% wrong="attack_variants" name="the form is left empty" says="Not filled in yet"
 def attack_variants():
     names = "spam stop_sign crowd_labels backdoor face_unlock camera chatbot artist".split()
     return {name: ("", "", "") for name in names}
@@ -722,6 +781,10 @@ def attack_variants():
         "face_unlock": ("evasion", "targeted", "A"), "camera": ("evasion", "untargeted", "B"),
         "chatbot": ("poisoning", "targeted", "C"), "artist": ("poisoning", "untargeted", "E"),
     }
+
+# %% wrong="attack_variants" name="when and what exchanged" says="The order is (when, what, reason)"
+def attack_variants():
+    return {"spam": ("targeted", "evasion", "A")}
 
 # %% right="attack_variants" name="capital letters, small letters, blanks, lists"
 def attack_variants():

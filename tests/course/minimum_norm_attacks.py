@@ -482,7 +482,7 @@ def next_lambda(lam, low, high, fooled):
         low = lam
     return (10 * lam if high.isinf().any() else (low + high) / 2), low, high
 
-# %% wrong="next_lambda" name="if on a tensor" says="One decision per image"
+# %% wrong="next_lambda" name="if on a tensor" says="one for each image"
 def next_lambda(lam, low, high, fooled):
     if fooled:
         high = lam
