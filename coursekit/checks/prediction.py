@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from coursekit.checks.exercise import failing
 from coursekit.checks.values import to_student
 
 
@@ -22,12 +23,15 @@ def reveal(guess: Any, answer: str, explanation: str = "") -> None:
 def yours(name: str, otherwise: Callable) -> Callable:
     """The student's function `name` where it is written and runs, else `otherwise` (the reference): for figures.
 
-    It says which one is shown, so that a figure is never taken for the student's own work. The student's function gets
-    copies of the tensors, and the model back in its mode, so that a slip in it spoils no later cell; what it returns
-    must be of the kind and shape that the reference gives (looked at in the first call).
+    It says which one is shown, so that a figure is never taken for the student's own work. One that failed its check
+    when that was last run is not shown: what the notebook says about the figure would not be true of it. The student's
+    function gets copies of the tensors, and the model back in its mode, so that a slip in it spoils no later cell; what
+    it returns must be of the kind and shape that the reference gives (looked at in the first call).
     """
     function = vars(sys.modules["__main__"]).get(name)
     why = "" if callable(function) else "is not there"
+    if not why and name in failing:
+        why = "does not pass its check yet (once it does, run the check again)"
     tried = False
 
     def call(*arguments: Any) -> Any:

@@ -381,6 +381,22 @@ def test_figures_use_the_students_function_where_it_works(monkeypatch, capsys):
     assert capsys.readouterr().out.count("is not written yet") == 1
 
 
+def test_a_function_that_fails_its_check_is_not_shown_in_figures(monkeypatch, capsys):
+    def checked(function):
+        monkeypatch.setattr(sys.modules["__main__"], "halve", function, raising=False)
+        with student.use(student.Notebook({"halve": function})):
+            exercise = checks.Exercise("halve", points=1)
+            exercise.case("of 4")(lambda halve: expect.close(halve(4.0), 2.0))
+            exercise.score()
+        capsys.readouterr()
+        return checks.yours("halve", lambda x: -1)
+
+    assert checked(lambda x: x / 3)(8.0) == -1
+    assert "`halve` does not pass its check yet" in capsys.readouterr().out
+    assert checked(lambda x: x / 2)(8.0) == 4
+    assert capsys.readouterr().out == ""
+
+
 def test_a_slip_in_a_students_function_spoils_no_figure(monkeypatch, capsys):
     def careless(model, x):
         model.train()
