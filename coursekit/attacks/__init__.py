@@ -9,12 +9,12 @@ from coursekit.attacks.fgsm import fgsm
 from coursekit.attacks.linearised import boundary_distance, deepfool, nearest_boundary
 from coursekit.attacks.minimum_norm import closest
 from coursekit.attacks.pgd import Iterate, cosine, pgd
-from coursekit.attacks.physical import RandomView, expectation, success_over_views, views
+from coursekit.attacks.physical import RandomView, Worn, expectation, success_over_views, views
 from coursekit.attacks.random_search import random_search
 from coursekit.attacks.strongest import strongest
 
 __all__ = [
-    "Iterate", "Landscape", "PenaltyStep", "RandomView", "boundary_distance", "carlini_wagner", "closest", "cosine",
+    "Iterate", "Landscape", "PenaltyStep", "RandomView", "Worn", "boundary_distance", "carlini_wagner", "closest", "cosine",
     "ddn", "deepfool", "exhaustive", "expectation", "fgsm", "input_gradient", "landscape", "narrow",
     "nearest_boundary", "penalty", "penalty_path", "pgd", "random_search", "smallest_eps", "strongest",
     "success_over_views", "views",
