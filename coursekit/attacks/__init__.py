@@ -14,8 +14,8 @@ from coursekit.attacks.random_search import random_search
 from coursekit.attacks.strongest import strongest
 
 __all__ = [
-    "Iterate", "Landscape", "PenaltyStep", "RandomView", "Worn", "boundary_distance", "carlini_wagner", "closest", "cosine",
-    "ddn", "deepfool", "exhaustive", "expectation", "fgsm", "input_gradient", "landscape", "narrow",
+    "Iterate", "Landscape", "PenaltyStep", "RandomView", "Worn", "boundary_distance", "carlini_wagner", "closest",
+    "cosine", "ddn", "deepfool", "exhaustive", "expectation", "fgsm", "input_gradient", "landscape", "narrow",
     "nearest_boundary", "penalty", "penalty_path", "pgd", "random_search", "smallest_eps", "strongest",
     "success_over_views", "views",
 ]  # fmt: skip
