@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from PIL import Image
+from plane import ZERO, at, half_plane
 from torch import nn
 
 from coursekit import data, models, widgets
@@ -20,19 +21,6 @@ from coursekit.perturbations import LpBall
 from coursekit.perturbations.lp_ball import LOOSE
 
 NORMS = (1, 2, math.inf)
-
-
-def half_plane(weights=(1.0, 0.0), offset=-0.6, scale=20.0):
-    """Class 1 where weights . x + offset > 0."""
-    w = torch.tensor(weights)
-    return lambda x: torch.stack([torch.zeros(len(x)), scale * (x @ w + offset)], dim=1)
-
-
-def at(*place):
-    return torch.tensor([place], dtype=torch.float32)
-
-
-ZERO = torch.tensor([0])
 
 
 def line_explorer(**settings_):

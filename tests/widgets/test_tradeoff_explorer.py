@@ -8,24 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plane import ZERO, at, half_plane
 from torch import nn
 
 from coursekit import data, models, widgets
 from coursekit.attacks import penalty_path
 from coursekit.widgets.tradeoff import LAMBDAS, descents, nearest_other
-
-
-def half_plane(weights=(1.0, 0.0), offset=-0.6, scale=20.0):
-    """Class 1 where weights . x + offset > 0."""
-    w = torch.tensor(weights)
-    return lambda x: torch.stack([torch.zeros(len(x)), scale * (x @ w + offset)], dim=1)
-
-
-def at(*place):
-    return torch.tensor([place], dtype=torch.float32)
-
-
-ZERO = torch.tensor([0])
 
 
 def line_explorer(**controls):
