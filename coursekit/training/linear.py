@@ -1,0 +1,45 @@
+"""Linear classifiers of two classes: the model of which the worst case is known, and so its robust loss.
+
+f(x) = w x + b says class y = +1 where it is positive, else y = -1; l is the logistic loss log(1 + exp(-y f(x))). The
+image range is left aside. w (d,), x (B, d), y (B,) of -1. and +1., all of one dtype; b a number or scalar tensor.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+DUAL = {1: math.inf, 2: 2, math.inf: 1}  # 1/p + 1/q = 1
+
+
+def worst_point(w: Tensor, x: Tensor, y: Tensor, eps: float, p: float = math.inf) -> Tensor:
+    """The point of each image's L_p ball with the highest loss, like x.
+
+    p = inf: x - eps y sign(w). p = 2: x - eps y w / ||w||_2. p = 1: the pixel with the largest |w_i| takes it all, of
+    several the first. Where w_i = 0 a pixel does not move; there any move would do as well. Raises ValueError for
+    another p. Source: Hoelder's inequality; Madry et al. 2018, section 2, for the loss.
+    """
+    _check(p)
+    if p == math.inf:
+        step = w.sign()
+    elif p == 2:
+        step = w / torch.linalg.vector_norm(w).clamp_min(torch.finfo(w.dtype).tiny)
+    else:
+        step = F.one_hot(w.abs().argmax(), len(w)).to(w.dtype) * w.sign()
+    return x - eps * y[:, None] * step
+
+
+def robust_loss(w: Tensor, b: Tensor | float, x: Tensor, y: Tensor, eps: float, p: float = math.inf) -> Tensor:
+    """sup over the L_p ball of log(1 + exp(-y f(x~))) = log(1 + exp(-(y f(x) - eps ||w||_q))), 1/p + 1/q = 1: (B,).
+
+    Source: Goodfellow et al. 2015, section 5, for p = inf; Hoelder's inequality. Raises ValueError for another p.
+    """
+    _check(p)
+    margin = y * (x @ w + b) - eps * torch.linalg.vector_norm(w, ord=DUAL[p])
+    return F.softplus(-margin)
+
+
+def _check(p: float) -> None:
+    if p not in DUAL:
+        raise ValueError(f"p must be 1, 2 or math.inf; got {p!r}")
