@@ -1,6 +1,7 @@
-"""Bisection, image by image: the smallest value of something at which an attack succeeds."""
+"""Bisection: the smallest value at which an attack succeeds, and two points that no model can keep apart."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -24,6 +25,28 @@ def narrow(value: Tensor, low: Tensor, high: Tensor, success: Tensor) -> tuple[T
     """
     low, high = low.where(success, torch.maximum(low, value)), torch.minimum(high, value).where(success, high)
     return torch.where(high.isinf(), GROW * value, (low + high) / 2), low, high
+
+
+def opposite_ends(
+    classify: Callable[[Tensor], int], a: Tensor, b: Tensor, *, eps: float, p: float = 2
+) -> list[tuple[Tensor, Tensor]]:
+    """Ever shorter pieces of the way from a to b whose ends have different labels, the last shorter than eps.
+
+    classify: one point -> its label, any function; it must differ at a and b, both (d,). Each halving asks about one
+    point, the middle. Returns the pairs after 0, 1, 2, ... halvings. The two points of the last one are adversarial
+    examples for each other in the open L_p ball, whatever the classifier. Raises ValueError for equal labels, or if eps
+    is too small for the floating-point numbers around a and b. Source: lecture, slide "Questions - Rob1".
+    """
+    label, pairs = classify(a), [(a, b)]
+    if classify(b) == label:
+        raise ValueError(f"a and b must have different labels; both have {label}")
+    while not torch.linalg.vector_norm(pairs[-1][0] - pairs[-1][1], ord=p) < eps:
+        left, right = pairs[-1]
+        centre = left + (right - left) / 2
+        if torch.equal(centre, left) or torch.equal(centre, right):
+            raise ValueError(f"eps must be above the spacing of {a.dtype} numbers here; got {eps}")
+        pairs.append((centre, right) if classify(centre) == label else (left, centre))
+    return pairs
 
 
 def smallest_eps(

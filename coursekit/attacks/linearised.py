@@ -5,11 +5,11 @@ import math
 import torch
 from torch import Tensor
 
-from coursekit.attacks.common import goal, misclassified
+from coursekit.attacks.common import check_inputs, goal, misclassified
 from coursekit.attacks.minimum_norm import Closest, check_search
 from coursekit.losses import margin
 from coursekit.models.state import Classifier, differentiating, evaluating
-from coursekit.perturbations import round_towards, widen
+from coursekit.perturbations import LpBall, per_image, round_towards, widen
 from coursekit.perturbations.common import choose
 
 OVERSHOOT = 0.02  # of each step: beyond the boundary, not on it
@@ -46,6 +46,32 @@ def nearest_boundary(model: Classifier, x: Tensor, y: Tensor, bounds: tuple[floa
     check_search(x, y, None, bounds or (-math.inf, math.inf))
     with evaluating(model), differentiating():
         return _nearest(model, x.detach(), y, bounds).to(x.dtype)
+
+
+def best_corner(model: Classifier, x: Tensor, y: Tensor, threat: LpBall) -> Tensor:
+    """The point of the L-inf ball where the model linearised at x gives another class the largest lead over y.
+
+    For each i != y the best step is eps * sign(grad z_i - grad z_y), within threat.bounds; of these K - 1 points the
+    one with the largest lead counts. For a linear classifier this is the truth: if the ball holds an adversarial
+    example, it is one. FGSM takes one step for all classes at once, along a mean of these gradients, and is the same
+    for two classes only. x: (B, ...), in threat.bounds; y: (B,) int64. threat: an LpBall with p = inf. Takes K
+    gradients for K classes. Returns x_adv like x, detached. The model is used in eval mode and left as it was.
+    Source: Hoelder's inequality for p = inf, q = 1, once for each class.
+    """
+    if not isinstance(threat, LpBall) or threat.p != math.inf:
+        raise ValueError("threat must be an LpBall with p = inf")
+    check_inputs(x, y, threat, None)
+    if not len(x):
+        return x.detach().clone()
+    with evaluating(model), differentiating():
+        _, lead, slope = _leads(model, x, y)
+    clean = widen(x.detach())
+    low, high = threat.bounds
+    reach = per_image(threat.eps, slope) if isinstance(threat.eps, Tensor) else threat.eps
+    corner = (clean[:, None] - reach * slope.sign()).clamp(low, high)
+    there = lead + ((corner - clean[:, None]) * slope).flatten(2).sum(2)
+    chosen = there.scatter(1, y[:, None], math.inf).argmin(1)
+    return corner.gather(1, _index(chosen, clean)).squeeze(1).to(x.dtype).detach()
 
 
 def deepfool(

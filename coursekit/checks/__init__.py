@@ -14,14 +14,17 @@ A test cell touches a student's work by name and by value only, so the same cell
 nbgrader, and in a grader whose tests live in another process.
 """
 
-from coursekit.checks import expect, symptoms, table
+from coursekit.checks import expect, proofs, symptoms, table
 from coursekit.checks.choices import seal
+from coursekit.checks.classifiers import ClassifierSpec, classifier
+from coursekit.checks.defended import DefendedSpec, DetectorSpec, defended, detector
 from coursekit.checks.exercise import MIME, Exercise, Score
 from coursekit.checks.failures import Crashed, Failure, NotAttempted, Wrong
 from coursekit.checks.prediction import reveal, yours
 from coursekit.checks.values import ModelSpec, ViewsSpec, model, network, views
 
 __all__ = [
-    "MIME", "Crashed", "Exercise", "Failure", "ModelSpec", "NotAttempted", "Score", "ViewsSpec", "Wrong", "expect",
-    "model", "network", "reveal", "seal", "symptoms", "table", "views", "yours",
+    "MIME", "ClassifierSpec", "Crashed", "DefendedSpec", "DetectorSpec", "Exercise", "Failure", "ModelSpec",
+    "NotAttempted", "Score", "ViewsSpec", "Wrong", "classifier", "defended", "detector", "expect", "model", "network",
+    "proofs", "reveal", "seal", "symptoms", "table", "views", "yours",
 ]  # fmt: skip

@@ -1,8 +1,8 @@
 """The values that may pass between a test and a student's function, and nothing else.
 
 Tensors, numbers, strings, None, and lists, tuples and dicts of them. A model is sent as a *description*, by its name
-in the registry or by its layers, and made on the student's side, and so are the views of a sign: so no object is ever
-shared, and a test may live in another process than the work it looks at.
+in the registry or by its layers, and made on the student's side, and so are the views of a sign and a binary classifier
+of R^d: so no object is ever shared, and a test may live in another process than the work it looks at.
 """
 
 import math
@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from coursekit.checks.classifiers import ClassifierSpec
+from coursekit.checks.defended import DefendedSpec, DetectorSpec
 from coursekit.data import signs
 
 MAX_DEPTH = 20
@@ -119,7 +121,7 @@ class Foreign:
 
 def to_student(value: Any) -> Any:
     """The student's own copy of a value: tensors cloned, models and views built."""
-    if isinstance(value, (ModelSpec, ViewsSpec)):
+    if isinstance(value, (ModelSpec, ViewsSpec, ClassifierSpec, DefendedSpec, DetectorSpec)):
         return value.build()
     if isinstance(value, torch.Tensor):
         return value.detach().clone()
@@ -183,7 +185,7 @@ def describe(value: Any) -> str:
         return "{" + ", ".join(f"{key}: {describe(item)}" for key, item in list(value.items())[:4]) + "}"
     if isinstance(value, ModelSpec):
         return f"model {value.name!r}"
-    if isinstance(value, ViewsSpec):
+    if isinstance(value, (ViewsSpec, ClassifierSpec, DefendedSpec, DetectorSpec)):
         return str(value)
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

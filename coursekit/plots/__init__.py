@@ -5,6 +5,7 @@ shows it, `display(figure)` shows it anywhere else. `alt_text(figure)` is what a
 """
 
 from coursekit.plots.accuracy import curves, label_lines
+from coursekit.plots.defences import claims, score_histograms
 from coursekit.plots.display import alt_text, as_html, image_tag, install
 from coursekit.plots.look import (
     BLUE,
@@ -35,16 +36,19 @@ from coursekit.plots.pictures import (
     show_image,
     to_numpy,
 )  # fmt: skip
+from coursekit.plots.questions import along_the_step, questions_asked
 from coursekit.plots.rotations import loss_by_angle
+from coursekit.plots.surfaces import loss_plane, loss_surfaces
 from coursekit.plots.tradeoff import penalties_along, tradeoff
 from coursekit.plots.trust import convergence, diagnostics
 from coursekit.plots.viewpoints import Departure, by_view, price
 
 __all__ = [
-    "BLUE", "CHANGE", "COLOURS", "GREEN", "GREY", "LINES", "ORANGE", "PURPLE", "SKY", "STYLE", "VERMILION", "Departure",
-    "alt_text", "as_html", "by_view", "changes", "convergence", "curves", "diagnostics", "distances", "gradient",
-    "image_tag", "images", "ink", "install", "label_lines", "loss_along", "loss_by_angle", "nearest_points",
-    "penalties_along", "percent", "perturbation", "price", "probabilities", "probability_bars", "short", "show_image",
+    "BLUE", "CHANGE", "COLOURS", "GREEN", "GREY", "LINES", "ORANGE", "PURPLE", "SKY", "STYLE", "VERMILION",
+    "Departure", "along_the_step", "alt_text", "as_html", "by_view", "changes", "claims", "convergence", "curves",
+    "diagnostics", "distances", "gradient", "image_tag", "images", "ink", "install", "label_lines", "loss_along",
+    "loss_by_angle", "loss_plane", "loss_surfaces", "nearest_points", "penalties_along", "percent", "perturbation",
+    "price", "probabilities", "probability_bars", "questions_asked", "score_histograms", "short", "show_image",
     "style", "styled", "to_numpy", "tradeoff",
 ]  # fmt: skip
 

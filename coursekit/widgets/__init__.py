@@ -5,8 +5,11 @@ picture is still there. Without any front end it works as a plain object: `set`,
 """
 
 from coursekit.widgets.ball import adversarial_in_ball, attack_path, ball_explorer, ball_outline
+from coursekit.widgets.defence import defence_explorer
 from coursekit.widgets.explorer import Choice, Explorer, Number, Upload
+from coursekit.widgets.halving import halving_explorer
 from coursekit.widgets.norms import norm_explorer
+from coursekit.widgets.one_step import one_step_explorer
 from coursekit.widgets.photo import photo_explorer
 from coursekit.widgets.scrubber import step_scrubber
 from coursekit.widgets.tradeoff import tradeoff_explorer
@@ -14,5 +17,6 @@ from coursekit.widgets.viewpoint import viewpoint_explorer
 
 __all__ = [
     "Choice", "Explorer", "Number", "Upload", "adversarial_in_ball", "attack_path", "ball_explorer", "ball_outline",
-    "norm_explorer", "photo_explorer", "step_scrubber", "tradeoff_explorer", "viewpoint_explorer",
+    "defence_explorer", "halving_explorer", "norm_explorer", "one_step_explorer", "photo_explorer", "step_scrubber",
+    "tradeoff_explorer", "viewpoint_explorer",
 ]  # fmt: skip
