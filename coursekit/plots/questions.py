@@ -67,14 +67,16 @@ def along_the_step(model: Classifier, images: Mapping[float, tuple[Tensor, Tenso
         with torch.no_grad(), evaluating(model):
             lead = to_numpy(torch.stack([-margin(model(x + t * (corner - x)), y) for t in share]))
         crossed = (lead.min(axis=0) < 0) & (lead[-1] > 0)
-        axes.axhspan(min(-0.5, 1.1 * float(lead.min(initial=0))), 0, color=VERMILION, alpha=0.12, linewidth=0)
+        bottom, top = float(lead.min(initial=0)), float(lead.max(initial=1))
+        bottom = min(1.1 * bottom, -0.12 * top)  # room for a word
+        axes.axhspan(bottom, 0, color=VERMILION, alpha=0.12, linewidth=0)
         axes.plot(share, lead[:, ~crossed], "-", color=GREY, linewidth=1, alpha=0.6)
         axes.plot(share, lead[:, crossed], "-", color=PURPLE, linewidth=2.4)
         axes.axhline(0, color="black", linewidth=1.2)
-        axes.text(0.02, 0.03, "misclassified", color=ink(VERMILION), transform=axes.transAxes)
+        axes.text(0.02, 0.03, "misclassified", color=ink(VERMILION), transform=axes.transAxes, weight="bold")
         axes.set(xlim=(0, 1), xlabel="share of the step", ylabel="lead of y (log-probabilities)",
                  title=f"ε = {eps:g}: {len(y)} missed, {int(crossed.sum())} crossed on the way",
-                 ylim=(min(-0.5, 1.1 * float(lead.min(initial=0))), 1.05 * float(lead.max(initial=1))))  # fmt: skip
+                 ylim=(bottom, 1.05 * top))  # fmt: skip
         said.append(
             f"eps = {eps:g}: {len(y)} images that FGSM leaves right; {int(crossed.sum())} of them are misclassified on "
             f"the way and right again at its end, drawn strong; the others stay above 0."

@@ -77,11 +77,10 @@ def loss(lead: np.ndarray) -> np.ndarray:
 def _scenery(figure: Figure) -> None:
     (axes,) = figure.axes
     axes.set(xlim=(-SPAN, SPAN), ylim=(-0.32, TOP), yticks=[0, 1, 2, 3], xlabel="the input u; x stands at u = 0")
-    axes.text(0, 1.03, "cross-entropy", fontsize=11, transform=axes.transAxes)
-    key = "● x   ■ where FGSM lands   ★ the worst point of the ball   shaded: the ball"
+    axes.axhline(LOG_2, color=plots.GREY, linestyle=":", linewidth=1.8)
+    axes.text(0, 1.03, "cross-entropy; above the dotted line f is wrong", fontsize=11, transform=axes.transAxes)
+    key = "● x   ■ FGSM lands   ★ worst of the ball (shaded)"
     axes.text(1, 1.03, key, fontsize=10.5, color=plots.GREY, ha="right", transform=axes.transAxes)
-    axes.axhline(LOG_2, color=plots.GREY, linestyle=":", linewidth=1.4)
-    axes.text(-SPAN + 0.03, LOG_2 + 0.05, "log 2: above, f is wrong", fontsize=10, color=plots.GREY)
 
 
 def _draw(figure: Figure, slope: float, height: float, place: float, width: float, eps: float) -> str:

@@ -165,8 +165,12 @@ checks.reveal(my_guess, f"{1000 * shares[-1]:.0f} of 1000",
               "The mean of 784 pixels is 1/2 give or take 0.01, so nearly every point of the cube lies close to the boundary.")
 
 # %% demo="flat-boundary-picture"
-plots.curves({"one flat boundary, ε = 0.1": ([math.log2(d) for d in dimensions], shares)}, chance=None,
-             xlabel="number of inputs d, as a power of two", ylabel="points that are not robust")
+picture = plots.curves({"one flat boundary, ε = 0.1": ([math.log2(d) for d in dimensions], shares)}, chance=None,
+                       xlabel="number of inputs d (log scale)", ylabel="points that are not robust")
+picture.axes[0].set_xticks([math.log2(d) for d in dimensions], dimensions)
+picture.set_label("The share of random points of the unit cube that are not robust, against the number of inputs: "
+                  + ", ".join(f"{share:.0%} for {d}" for d, share in zip(dimensions, shares, strict=True)) + ".")
+picture
 
 # %% [markdown]
 # So in high dimension it is not only possible that *some* points are not robust: for quite innocent classifiers it is nearly all of them. (These are random points, not photographs. Where the data lie is another matter, and 8.3 looks.) That is the one extreme. The question asks about the other: can it be *none*?
@@ -393,6 +397,8 @@ def random_problem(kind, d, generator):
         b = draw(d)
     return f, a, b
 
+line = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+your_pair(lambda x: int(x[0] > 0.3), *line, 0.1, 2)  # once before counting: the first call looks at the reference, too
 ratios, counts, kinds = [], [], []
 generator = torch.Generator().manual_seed(0)
 for kind in ("linear", "nearest", "checkerboard", "wild"):
@@ -902,7 +908,7 @@ print(f"  at FGSM's point {gap_to_fgsm:.1e}, by the formula {gap_to_formula:.1e}
 # %% [markdown]
 # No difference but rounding. So for two classes and a linear classifier the answer to the second question is *yes, always*. In the slide's open ball, too: if the ball holds an adversarial example, the lead is below 0 there, and at FGSM's point, on the surface, it is lower still.
 #
-# With **three or more classes** the classifier is as linear as before: $\mathbf z = W\mathbf x + \mathbf b$, label $\arg\max_k z_k$. **Predict.** 1,000 random linear classifiers with ten classes in the plane of five inputs, each at a point with an adversarial example in its ball. **For how many of them does FGSM miss it?**
+# With **three or more classes** the classifier is as linear as before: $\mathbf z = W\mathbf x + \mathbf b$, label $\arg\max_k z_k$. **Predict.** 1,000 random linear classifiers with ten classes and five inputs, each at a point with an adversarial example in its ball. **For how many of them does FGSM miss it?**
 
 # %%
 my_guess = None  # replace None by a number from 0 to 1000
@@ -934,6 +940,17 @@ checks.reveal(my_guess, f"{by_classes[10]} of 1000", "By number of classes: " + 
 #
 # a mean over all classes, weighted with their probabilities. FGSM walks towards a *mixture* of rivals, and a corner that is good for the mixture need not be good enough for any single one. With two classes there is only one rival and nothing to mix.
 #
+# Two inputs are enough to draw it. Below, $\mathbf x$ is blue, and two rivals are equally near. One wants to go right and a little down, the other left and up. The mixture of the two goes right and *up*, between them; the star shows what there was to find. (This is the explorer of assignment 03, with a single step of size ε.)
+
+# %% demo="rivals"
+def three_classes(z):
+    away = torch.tensor([[0.0, 0.0], [1.0, -0.3], [-0.8, 1.0]])
+    return 12 * ((z - 0.5) @ away.T + torch.tensor([0.22, 0.0, 0.0]))
+
+middle = torch.tensor([[0.5, 0.5]])
+widgets.ball_explorer(three_classes, middle, torch.tensor([0]), classes=["y", "rival 1", "rival 2"], eps=0.2, steps=1, step_size=0.2)
+
+# %% [markdown]
 # ### Exercise 8.7b: one step for each rival · medium · 15 minutes · 4 points
 #
 # Repair it for linear classifiers with any number of classes: for every rival $k \ne y$ take the corner that is best against *it*, and of these corners keep, for each point, the one where $y$ has the lowest lead over its strongest rival, $z_y - \max_{k\ne y} z_k$.
@@ -1016,9 +1033,9 @@ def _(best_step):
 
 @exercise.case("three classes: where the mixture of rivals leads nowhere")
 def _(best_step):
-    # Two rivals pull in opposite directions across; a little more weight on one of them decides for FGSM.
-    weight, bias = torch.tensor([[0.0, 0.0], [1.0, 0.6], [-1.0, 0.55]]), torch.tensor([1.0, 0.0, 0.0])
-    x, y = torch.tensor([[0.0, 0.0], [-0.3, 0.1], [0.4, 0.0]]), torch.tensor([0, 0, 0])
+    # One rival wants to go right and a little down, the other left and up; their mixture goes right and up.
+    weight, bias = torch.tensor([[0.0, 0.0], [1.0, -0.3], [-0.8, 1.0]]), torch.tensor([1.0, 0.0, 0.0])
+    x, y = torch.tensor([[0.0, 0.0], [-0.1, 0.1], [0.1, 0.0]]), torch.tensor([0, 0, 0])
     hold(best_step(weight, bias, x, y, 0.7), weight, bias, x, y, 0.7)
     hold(best_step(weight, bias, x, torch.tensor([0, 2, 1]), 0.7), weight, bias, x, torch.tensor([0, 2, 1]), 0.7)
 

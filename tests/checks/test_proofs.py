@@ -1,0 +1,145 @@
+"""The checkers of the two questions: right constructions pass, and each kind of wrong proof is named."""
+
+import math
+
+import pytest
+import torch
+
+from coursekit import attacks, checks
+from coursekit.checks import proofs
+from coursekit.perturbations import LpBall
+
+HALF = checks.classifier("linear", torch.tensor([1.0, 0.0]), 0.0, d=2)  # 1 to the right of 0
+
+
+def point(*numbers):
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
+def refused(call, *arguments):
+    with pytest.raises(checks.Wrong) as wrong:
+        call(*arguments)
+    return " | ".join((wrong.value.got, wrong.value.expected, wrong.value.hint))
+
+
+# ------------------------------------------------------------------ the first question
+
+
+def test_a_pair_of_different_labels_less_than_eps_apart_is_a_proof():
+    for p in (1, 2, math.inf):
+        proofs.pair((point(-0.1, 0), point(0.1, 0)), HALF, 0.21, p)
+        proofs.pair(torch.stack([point(0.1, 0), point(-0.1, 0)]), HALF, 0.21, p)
+
+
+def test_equal_labels_are_no_proof():
+    assert "f(x) = 1 and f(x~) = 1" in refused(proofs.pair, (point(0.1, 0), point(0.2, 0)), HALF, 1.0, 2)
+    assert "x~ is x itself" in refused(proofs.pair, (point(0.1, 0), point(0.1, 0)), HALF, 1.0, 2)
+
+
+def test_a_constant_classifier_has_no_pair():
+    constant = checks.classifier("constant", 0, d=2)
+    assert "two different labels" in refused(proofs.pair, (point(-0.1, 0), point(0.1, 0)), constant, 1.0, 2)
+
+
+def test_points_too_far_apart_are_no_proof_in_the_norm_that_counts():
+    pair = point(-0.25, 0.0), point(0.25, 0.5)
+    assert proofs.pair(pair, HALF, 0.6, math.inf)
+    assert "0.7071 apart" in refused(proofs.pair, pair, HALF, 0.6, 2)
+    assert "1 apart" in refused(proofs.pair, pair, HALF, 0.6, 1)
+
+
+def test_the_ball_is_open():
+    said = refused(proofs.pair, (point(-0.25, 0), point(0.25, 0)), HALF, 0.5, 2)
+    assert "The slide's ball is open" in said
+    proofs.pair((point(-0.25, 0), point(0.25, 0)), HALF, math.nextafter(0.5, 1), 2)
+
+
+def test_what_is_no_pair_is_named():
+    assert "forget a return" in refused(proofs.pair, None, HALF, 1.0, 2)
+    assert "Return the two points" in refused(proofs.pair, point(0, 1), HALF, 1.0, 2)
+    assert "shape (3,)" in refused(proofs.pair, [point(0, 1, 2), point(0, 1)], HALF, 1.0, 2)
+    assert "dtype float32" in refused(proofs.pair, [point(-1, 1).float(), point(0, 1)], HALF, 1.0, 2)
+    assert "NaN" in refused(proofs.pair, [point(-1, math.nan), point(0, 1)], HALF, 1.0, 2)
+
+
+# ------------------------------------------------------------------ the second question
+
+
+def made(hat=(0.25, 0.5, 0.75), height=8.0, slope=-0.25, offset=-0.5, x=0.0, y=0):
+    """One input; the other logit is offset + slope (u + 2) plus a hat."""
+    first = [[1.0]] * 4, [-place for place in hat] + [2.0]
+    second = [[0.0] * 4, [height, -2 * height, height, slope]], [0.0, offset]
+    return proofs.construction({"layers": [first, second], "x": [x], "y": y})
+
+
+def test_a_counterexample_passes_every_look():
+    right = made()
+    proofs.classified(right)
+    proofs.has_a_step(right)
+    proofs.step_fails(right, 1.0)
+    proofs.has_an_adversarial_example(right, 1.0)
+
+
+def test_the_step_is_that_of_the_attack():
+    for slope in (-0.25, 0.25):
+        example = made(slope=slope)
+        second = torch.tensor([[0.0] * 4, [8.0, -16.0, 8.0, slope]]).double(), torch.tensor([0.0, -0.5]).double()
+        first = torch.ones(4, 1).double(), torch.tensor([-0.25, -0.5, -0.75, 2.0]).double()
+        network = checks.network(("linear", *first), ("relu",), ("linear", *second)).build()
+        ball = LpBall(0.3, math.inf, bounds=(-math.inf, math.inf))
+        landing = attacks.fgsm(network, torch.zeros(1, 1).double(), torch.tensor([0]), ball)
+        assert float(example.step(0.3)[0]) == pytest.approx(landing.item())
+
+
+def test_a_network_on_which_fgsm_succeeds_is_no_counterexample():
+    assert "FGSM succeeds here" in refused(proofs.step_fails, made(hat=(0.75, 1.0, 1.25), slope=0.05), 1.0)
+
+
+def test_no_adversarial_example_at_all_is_no_counterexample():
+    assert "No attack can succeed" in refused(proofs.has_an_adversarial_example, made(height=0.0), 1.0)
+    assert "No attack can succeed" in refused(proofs.has_an_adversarial_example, made(hat=(1.25, 1.5, 1.75)), 1.0)
+
+
+def test_a_point_of_another_label_is_no_beginning():
+    assert "needs f(x) = y" in refused(proofs.classified, made(y=1))
+
+
+def test_a_kink_and_a_zero_gradient_are_refused():
+    assert "kink of neuron 0" in refused(proofs.has_a_step, made(hat=(0.0, 0.5, 1.0)))
+    assert "stands still" in refused(proofs.has_a_step, made(slope=0.0))
+
+
+def test_ties_and_hairlines_prove_nothing():
+    narrow = made(offset=-2 + 0.625 + 0.0001)  # at the top of the hat the other logit leads by 0.0001
+    assert "Too narrow a lead" in refused(proofs.has_an_adversarial_example, narrow, 1.0)
+    assert "Too narrow a lead" in refused(proofs.classified, made(offset=0.5 - 1e-9))
+
+
+@pytest.mark.parametrize(
+    ("got", "said"),
+    [
+        (None, "forget a return"),
+        ([1, 2], "a dict with"),
+        ({"layers": []}, "the keys 'layers'"),
+        ({"layers": [1], "x": [0], "y": 0}, "1 layers"),
+        ({"layers": [1, 2], "x": [0], "y": 0}, "each layer as"),
+        ({"layers": [([[1]], [0]), ([[1, 2], [1, 2]], [0, 0])], "x": [0], "y": 0}, "do not fit together"),
+        ({"layers": [([[1]], [0]), ([[1], [1], [1]], [0, 0, 0])], "x": [0], "y": 0}, "two classes"),
+        ({"layers": [([[1]] * 9, [0] * 9), ([[1] * 9] * 2, [0, 0])], "x": [0], "y": 0}, "3 inputs and 8 neurons"),
+        ({"layers": [([[math.inf]], [0]), ([[1], [1]], [0, 0])], "x": [0], "y": 0}, "finite numbers"),
+        ({"layers": [([[1]], [0]), ([[1], [1]], [0, 0])], "x": [0, 1], "y": 0}, "2 numbers in x"),
+        ({"layers": [([[1]], [0]), ([[1], [1]], [0, 0])], "x": 0.0, "y": 0}, "list of finite numbers"),
+        ({"layers": [([[1]], [0]), ([[1], [1]], [0, 0])], "x": [math.nan], "y": 0}, "list of finite numbers"),
+        ({"layers": [([[1]], [0]), ([[1], [1]], [0, 0])], "x": [0], "y": 2}, "y as 0 or 1"),
+        ({"layers": [([[1]], [0]), ([[1], [1]], [0, 0])], "x": [0], "y": "0"}, "y as 0 or 1"),
+    ],
+)  # fmt: skip
+def test_what_is_no_construction_is_named(got, said):
+    assert said in refused(proofs.construction, got)
+
+
+def test_tensors_are_read_like_lists():
+    layers = [(torch.ones(1, 1), torch.ones(1)), (torch.tensor([[0.0], [1.0]]), torch.zeros(2))]
+    example = proofs.construction({"layers": layers, "x": torch.zeros(1), "y": torch.tensor(1)})
+    assert example.y == 1
+    proofs.classified(example)
