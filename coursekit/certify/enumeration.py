@@ -44,7 +44,7 @@ class TinyNetwork:
         cls, first: Sequence, first_bias: Sequence, second: Sequence, second_bias: Sequence
     ) -> "TinyNetwork":
         """From nested lists of finite numbers. Raises ValueError where they do not fit together or are too many."""
-        network = cls(_matrix(first), _vector(first_bias), _matrix(second), _vector(second_bias))
+        network = cls(_matrix(first), finite(first_bias), _matrix(second), finite(second_bias))
         neurons, inputs, classes = len(network.first), network.inputs, len(network.second)
         if not neurons or not inputs or classes < 2:
             raise ValueError("a network needs at least one input, one neuron and two classes")
@@ -61,10 +61,10 @@ class TinyNetwork:
     def of_model(cls, model: nn.Module) -> "TinyNetwork":
         """From a Sequential of Linear, ReLU, Linear, both with a bias. Raises ValueError for anything else."""
         layers = list(model) if isinstance(model, nn.Sequential) else []
-        kinds = [type(layer) for layer in layers]
-        if kinds != [nn.Linear, nn.ReLU, nn.Linear] or any(layers[i].bias is None for i in (0, 2)):
+        linear = [layer for layer in layers if isinstance(layer, nn.Linear) and layer.bias is not None]
+        if len(layers) != 3 or len(linear) != 2 or not isinstance(layers[1], nn.ReLU):
             raise ValueError("model must be a Sequential of Linear, ReLU, Linear with biases")
-        return cls.of_numbers(*(part.tolist() for i in (0, 2) for part in (layers[i].weight, layers[i].bias)))
+        return cls.of_numbers(*(part.tolist() for layer in linear for part in (layer.weight, layer.bias)))
 
     @property
     def inputs(self) -> int:
@@ -99,7 +99,7 @@ def worst(network: TinyNetwork, x: Sequence, y: int, eps: float | Fraction) -> W
     x: d finite numbers. y: the class. eps: at least 0. If the lead is below 0 there, x~ is an adversarial example (and,
     the network being continuous, so is a point inside the open ball); if it is above 0, there is none in the ball.
     """
-    centre, radius = _vector(x), Fraction(eps)
+    centre, radius = finite(x), Fraction(eps)
     if len(centre) != network.inputs:
         raise ValueError(f"x must have {network.inputs} numbers; got {len(centre)}")
     if not 0 <= y < len(network.second):
@@ -150,8 +150,11 @@ def _dot(first: Vector, second: Vector) -> Fraction:
     return sum((a * b for a, b in zip(first, second, strict=True)), Fraction(0))
 
 
-def _vector(numbers: Sequence) -> Vector:
+def finite(numbers: Sequence) -> Vector:
+    """Numbers as exact fractions. Raises ValueError for what is not a finite number."""
     try:
+        if any(isinstance(number, str) for number in numbers):  # Fraction reads "1e999999999", too
+            raise TypeError
         return [Fraction(number) for number in numbers]
     except (TypeError, ValueError, OverflowError):  # not a number; NaN; infinite
         raise ValueError("weights, biases and points must be finite numbers") from None
@@ -159,6 +162,6 @@ def _vector(numbers: Sequence) -> Vector:
 
 def _matrix(rows: Sequence) -> Matrix:
     try:
-        return [_vector(row) for row in rows]
+        return [finite(row) for row in rows]
     except TypeError:
         raise ValueError("a weight matrix must be a list of rows") from None

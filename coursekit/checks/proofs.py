@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coursekit.certify.enumeration import TinyNetwork, Vector, worst
+from coursekit.certify.enumeration import TinyNetwork, Vector, finite, worst
 from coursekit.checks import expect
 from coursekit.checks.classifiers import ClassifierSpec
 from coursekit.checks.failures import Wrong
@@ -104,8 +104,8 @@ def construction(got: Any) -> Construction:
         ) from None
     _expect_small(network)
     try:
-        x = [Fraction(value) for value in _plain(got["x"])]
-    except (TypeError, ValueError, OverflowError):
+        x = finite(_plain(got["x"]))
+    except ValueError:
         raise Wrong(describe(got["x"]), "x as a list of finite numbers") from None
     if len(x) != network.inputs:
         raise Wrong(f"{len(x)} numbers in x", f"{network.inputs}, as W1 has columns")
@@ -137,7 +137,7 @@ def step_fails(made: Construction, eps: float) -> None:
     """FGSM's point is still classified as y, by a clear lead."""
     landing = made.step(eps)
     lead = made.network.lead(landing, made.y)
-    place = ", ".join(shown(float(value)) for value in landing)
+    place = ", ".join(_short(value) for value in landing)
     hint = "FGSM succeeds here. Which way does the loss rise at x, and what lies eps away in that direction?"
     _clear(lead, f"the logit of y at FGSM's point ({place})", hint if lead <= 0 else _NARROW)
 
@@ -146,9 +146,9 @@ def has_an_adversarial_example(made: Construction, eps: float) -> None:
     """Somewhere in the ball the other logit leads clearly, by exact search of all linear pieces."""
     found = worst(made.network, made.x, made.y, eps)
     if found.lead > -Fraction(CLEAR):
-        place = ", ".join(shown(float(value)) for value in found.x)
+        place = ", ".join(_short(value) for value in found.x)
         none = "No attack can succeed, so FGSM is not to blame. Is the other label less than eps away?"
-        raise Wrong(f"a lead of y of at least {shown(float(found.lead))} all over the ball (lowest at {place})",
+        raise Wrong(f"a lead of y of at least {_short(found.lead)} all over the ball (lowest at {place})",
                     f"a point where the other leads by {CLEAR}", none if found.lead >= CLEAR else _NARROW)  # fmt: skip
 
 
@@ -157,7 +157,7 @@ _NARROW = "Too narrow a lead to be sure of: multiply the weights of the last lay
 
 def _clear(lead: Fraction, what: str, hint: str) -> None:
     if lead < Fraction(CLEAR):
-        raise Wrong(f"{what} leads by {shown(float(lead))}", f"a lead of {CLEAR} or more", hint)
+        raise Wrong(f"{what} leads by {_short(lead)}", f"a lead of {CLEAR} or more", hint)
 
 
 def _expect_small(network: TinyNetwork) -> None:
@@ -166,6 +166,13 @@ def _expect_small(network: TinyNetwork) -> None:
     if len(network.first) > MOST_NEURONS or network.inputs > MOST_INPUTS:
         raise Wrong(f"{network.inputs} inputs, {len(network.first)} neurons",
                     f"at most {MOST_INPUTS} inputs and {MOST_NEURONS} neurons", "An example may be small.")  # fmt: skip
+
+
+def _short(value: Fraction) -> str:
+    """Four digits; a fraction can be larger than any float."""
+    return (
+        shown(float(value)) if abs(value) < Fraction(10) ** 300 else f"a number of {len(str(int(abs(value))))} digits"
+    )
 
 
 def _plain(value: Any) -> Any:

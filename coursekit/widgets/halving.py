@@ -139,7 +139,14 @@ def _mark(axes: Axes, place: np.ndarray, label: int, name: str, size: float, awa
     """A point with the mark and colour of its label, and its name."""
     axes.plot(*place, MARKS[label], color=CLASS[label], markeredgecolor="black", markersize=size)
     axes.annotate(
-        name, place, xytext=away, textcoords="offset points", fontsize=13, weight="bold", ha="center", va="center"
+        name,
+        (place[0], place[1]),
+        xytext=away,
+        textcoords="offset points",
+        fontsize=13,
+        weight="bold",
+        ha="center",
+        va="center",
     )
 
 
@@ -152,7 +159,14 @@ def _draw_way(axes: Axes, pairs: list[tuple[np.ndarray, np.ndarray]], label: int
         middle = (left + right) / 2
         axes.plot(*middle, "o", color="white", markeredgecolor="black", markersize=6)
         if number <= 3:
-            axes.annotate(str(number), middle, xytext=(5, -12), textcoords="offset points", fontsize=10, weight="bold")
+            axes.annotate(
+                str(number),
+                (middle[0], middle[1]),
+                xytext=(5, -12),
+                textcoords="offset points",
+                fontsize=10,
+                weight="bold",
+            )
     _mark(axes, a, label, "a", 10, (-11, -9))
     _mark(axes, b, 1 - label, "b", 10, (11, 9))
 

@@ -1,7 +1,7 @@
 """One step of FGSM on a loss of one input: the way it goes, where it lands, and what there was to find."""
 
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -61,16 +61,16 @@ def one_step_explorer(
     """
     controls = {
         "slope": Number("slope at x", slope, -0.6, 0.6, 0.05),
-        "height": Number("bump height", height, 0.0, 4.0, 0.1),
-        "place": Number("bump place", place, -1.6, 1.6, 0.05),
-        "width": Number("bump width", width, 0.05, 1.0, 0.05),
+        "height": Number("height", height, 0.0, 4.0, 0.1),
+        "place": Number("place", place, -1.6, 1.6, 0.05),
+        "width": Number("width", width, 0.05, 1.0, 0.05),
         "eps": Number("eps", eps, 0.05, 1.8, 0.05),
     }
     return Explorer(_draw, controls, size=(9.4, 4.9), panels=[(0.07, 0.115, 0.915, 0.69)], scenery=_scenery)
 
 
-def loss(lead: np.ndarray) -> np.ndarray:
-    """The cross-entropy of two logits, of which the wrong one leads by `lead`: log(1 + e^lead)."""
+def loss(lead: Any) -> Any:
+    """The cross-entropy of two logits, the wrong one ahead by `lead` (a number or an array): log(1 + e^lead)."""
     return np.logaddexp(0, lead)
 
 

@@ -162,7 +162,7 @@ def share_not_robust(d, eps=0.1, count=1000):
 dimensions = [1, 2, 4, 8, 16, 32, 64, 128, 256, 784]
 shares = [share_not_robust(d) for d in dimensions]
 checks.reveal(my_guess, f"{1000 * shares[-1]:.0f} of 1000",
-              "The mean of 784 pixels is 1/2 give or take 0.01, so nearly every point of the cube lies close to the boundary.")
+              "The mean of 784 pixels is 1/2 give or take 0.01: nearly every point of the cube lies close to the boundary.")
 
 # %% demo="flat-boundary-picture"
 picture = plots.curves({"one flat boundary, ε = 0.1": ([math.log2(d) for d in dimensions], shares)}, chance=None,
@@ -376,7 +376,7 @@ def _(opposite_pair):
 exercise.score()
 
 # %% [markdown]
-# **Can one do with fewer questions?** No, and the argument is short. Play $f$ yourself, and make it hard: of all points that were asked about so far, with $\mathbf a$ and $\mathbf b$ among them, let $A$ be those you gave one label and $B$ the others, and $\Delta$ the smallest distance between the two. Asked about a new point $\mathbf q$, give it the label of whichever set is nearer. By the triangle inequality $\mathbf q$ is at least $\Delta/2$ away from one of them, the one further off, and so no question brings $\Delta$ down by more than half. After $k$ questions it is still $D/2^k$ or more: whoever stops with $D/2^k \ge \epsilon$ has no pair to show. So `halvings_needed` is not just what bisection takes but what *any* method takes in the worst case, and neither dimension nor norm nor a gradient changes that.
+# **Can one do with fewer questions?** No, and the argument is short. Play $f$ yourself, and make it hard: of all points that were asked about so far, with $\mathbf a$ and $\mathbf b$ among them, let $A$ be those you gave one label and $B$ the others, and $\Delta$ the smallest distance between the two. Asked about a new point $\mathbf q$, give it the label of whichever set is nearer. By the triangle inequality $\mathbf q$ is at least $\Delta/2$ away from one of them, the one further off, and so no question brings $\Delta$ down by more than half. After $k$ questions it is still $D/2^k$ or more: whoever stops with $D/2^k \ge \epsilon$ has no pair to show (of two points closer together than that, one was not asked about, and you are free to give it the other's label). So `halvings_needed` is not just what bisection takes but what *any* method takes in the worst case, and neither dimension nor norm nor a gradient changes that.
 #
 # Count it: 240 random problems, four kinds of classifier, 1 to 1,000 dimensions.
 
@@ -390,7 +390,8 @@ def random_problem(kind, d, generator):
     """A classifier of R^d and two points of different labels."""
     def draw(*shape):
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
-    arguments = {"linear": (draw(d), 0.0), "checkerboard": (0.3,), "wild": (0.3, d), "nearest": (draw(20, d), torch.arange(20) % 2)}[kind]
+    table = draw(20, d), torch.arange(20) % 2
+    arguments = {"linear": (draw(d), 0.0), "checkerboard": (0.3,), "wild": (0.3, d), "nearest": table}[kind]
     f = checks.classifier(kind, *arguments, d=d).build()
     a = b = draw(d)
     while f(a) == f(b):
@@ -524,13 +525,17 @@ my_guess = None  # replace None by a number from 0 to 1
 # %% demo="digits-apart"
 def reference_among(points, labels, eps, p):
     """The same, point by point."""
-    hits = [((points - x).flatten(1).norm(p=p, dim=1) < eps) & (labels != label) for x, label in zip(points, labels, strict=True)]
-    return torch.stack([hit.any() for hit in hits])
+    hits = []
+    for point, label in zip(points, labels, strict=True):
+        hits.append((torch.linalg.vector_norm(points - point, ord=p, dim=1) < eps)[labels != label].any())
+    return torch.stack(hits)
 
 your_among = checks.yours("not_robust_among", reference_among)
 digits, their_labels = test_digits.x[:400].flatten(1), test_digits.y[:400]
-touched = {eps: int(your_among(digits, their_labels, eps, math.inf).sum()) for eps in (0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.99, 1.0)}
-checks.reveal(my_guess, f"{max(eps for eps, count in touched.items() if not count):g}, of the values tried",
+tried = (0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.99, 1.0)
+touched = {eps: int(your_among(digits, their_labels, eps, math.inf).sum()) for eps in tried}
+largest = max(eps for eps, count in touched.items() if not count)
+checks.reveal(my_guess, f"{largest:g}, of the values tried",
               "Not robust among 400: " + ", ".join(f"{count} at ε = {eps:g}" for eps, count in touched.items()) + ".\n"
               "Any two digits of different classes differ in some pixel by nearly everything.")
 
@@ -557,9 +562,9 @@ widgets.one_step_explorer()
 # %% [markdown]
 # <details><summary>What to look for</summary>
 #
-# 1. As it stands FGSM walks away from the bump. Turn the slope at x round: now it walks towards it, and steps over it. Which ε would succeed? A <i>smaller</i> one.
+# 1. As it stands FGSM walks away from the bump. Turn the slope at x round, from -0.5 to 0.5: now it walks towards it, and steps over it. Which ε would succeed? A <i>smaller</i> one.
 # 2. Slope 0: it stands still.
-# 3. Bump height 0: what remains is a straight line. Raise slope and ε until there is something to find, and FGSM finds it, always. Hold on to that for 8.7.
+# 3. Height of the bump 0: what remains is a straight line. Raise slope and ε until there is something to find, and FGSM finds it, always. Hold on to that for 8.7.
 # 4. In every case the verdict knows what was there to be found, from an exact search. How, is the next section.
 # </details>
 #
@@ -676,11 +681,9 @@ my_guess = None  # replace None by a number from 0 to 1000
 
 # %% demo="random-networks"
 def reference_lowest(w, b, v, c, x, eps):
-    model = torch.nn.Sequential(torch.nn.Linear(1, len(w)), torch.nn.ReLU(), torch.nn.Linear(len(w), 2)).double()
-    layers = {"0.weight": w[:, None], "0.bias": b, "2.weight": torch.stack([v, 0 * v]), "2.bias": torch.tensor([c, 0.0])}
-    model.load_state_dict(layers)
-    ball = LpBall(eps, math.inf, bounds=(-math.inf, math.inf))
-    return float(coursekit.certify.enumeration.worst_of_model(model, [x], 0, ball).lead)
+    search = coursekit.certify.enumeration
+    network = search.TinyNetwork.of_numbers(w[:, None].tolist(), b.tolist(), [v.tolist(), [0.0] * len(v)], [c, 0.0])
+    return float(search.worst(network, [x], 0, eps).lead)
 
 your_lowest = checks.yours("lowest_lead", reference_lowest)
 generator = torch.Generator().manual_seed(0)
@@ -885,7 +888,8 @@ exercise.score()
 # %% demo="corners"
 def reference_worst(w, b, x, y, eps):
     classifier = torch.nn.Linear(len(w), 2, dtype=torch.float64)
-    classifier.load_state_dict({"weight": torch.stack([-w / 2, w / 2]), "bias": torch.tensor([-b / 2, b / 2], dtype=torch.float64)})
+    halves = torch.tensor([-0.5, 0.5], dtype=torch.float64)
+    classifier.load_state_dict({"weight": halves[:, None] * w, "bias": halves * b})
     worst = attacks.best_corner(classifier, x, y, LpBall(eps, math.inf, bounds=(-math.inf, math.inf)))
     logits = classifier(worst).detach()
     return logits.gather(1, y[:, None]).squeeze(1) - logits.gather(1, 1 - y[:, None]).squeeze(1)
@@ -906,7 +910,7 @@ print("Of 1,000 linear classifiers, the largest difference to the lowest of 256 
 print(f"  at FGSM's point {gap_to_fgsm:.1e}, by the formula {gap_to_formula:.1e}")
 
 # %% [markdown]
-# No difference but rounding. So for two classes and a linear classifier the answer to the second question is *yes, always*. In the slide's open ball, too: if the ball holds an adversarial example, the lead is below 0 there, and at FGSM's point, on the surface, it is lower still.
+# No difference but rounding. So for two classes and a linear classifier the answer to the second question is *yes, always*. In the slide's open ball, too: if the ball holds an adversarial example, the lead is 0 or less there, and at FGSM's point, on the surface, it is lower still. (A proof about real numbers. In single precision a lead of 17 rounds $p_y$ to 1, and what is left of the gradient can point elsewhere; assignment 03 ends with that.)
 #
 # With **three or more classes** the classifier is as linear as before: $\mathbf z = W\mathbf x + \mathbf b$, label $\arg\max_k z_k$. **Predict.** 1,000 random linear classifiers with ten classes and five inputs, each at a point with an adversarial example in its ball. **For how many of them does FGSM miss it?**
 
@@ -915,7 +919,7 @@ my_guess = None  # replace None by a number from 0 to 1000
 
 # %% demo="many-classes"
 def misses(classes, d=5, count=1000):
-    """Of so many random linear classifiers, eps 1.2 times what is needed: for how many FGSM leaves the label as it is."""
+    """For how many random linear classifiers FGSM fails, with an eps 1.2 times as large as needed."""
     generator = torch.Generator().manual_seed(classes)
     missed = 0
     for _ in range(count):
@@ -931,7 +935,8 @@ def misses(classes, d=5, count=1000):
     return missed
 
 by_classes = {classes: misses(classes) for classes in (2, 3, 5, 10)}
-checks.reveal(my_guess, f"{by_classes[10]} of 1000", "By number of classes: " + ", ".join(f"{count} with {k}" for k, count in by_classes.items()) + ".")
+said = ", ".join(f"{count} with {k}" for k, count in by_classes.items())
+checks.reveal(my_guess, f"{by_classes[10]} of 1000", f"By number of classes: {said}.")
 
 # %% [markdown]
 # With two classes none, and then more and more. What has happened? The gradient of the cross-entropy is
@@ -948,7 +953,8 @@ def three_classes(z):
     return 12 * ((z - 0.5) @ away.T + torch.tensor([0.22, 0.0, 0.0]))
 
 middle = torch.tensor([[0.5, 0.5]])
-widgets.ball_explorer(three_classes, middle, torch.tensor([0]), classes=["y", "rival 1", "rival 2"], eps=0.2, steps=1, step_size=0.2)
+widgets.ball_explorer(three_classes, middle, torch.tensor([0]), classes=["y", "rival 1", "rival 2"],
+                      eps=0.2, steps=1, step_size=0.2)
 
 # %% [markdown]
 # ### Exercise 8.7b: one step for each rival · medium · 15 minutes · 4 points
@@ -1084,7 +1090,8 @@ print(f"The linear classifier reads {int(right.sum())} of {len(x)} digits rightl
 print(f"{'ε':>6} {'FGSM':>6} {'the truth':>10} {'missed':>8}")
 for eps in (0.03, 0.05, 0.07, 0.1):
     ball = LpBall(eps, math.inf)
-    one, truth = (right & (linear_model(attack(linear_model, x, y, ball)).argmax(dim=1) != y) for attack in (attacks.fgsm, attacks.best_corner))
+    attacked = [attack(linear_model, x, y, ball) for attack in (attacks.fgsm, attacks.best_corner)]
+    one, truth = (right & (linear_model(x_adv).argmax(dim=1) != y) for x_adv in attacked)
     print(f"{eps:>6} {int(one.sum()):>6} {int(truth.sum()):>10} {int((truth & ~one).sum()):>8}")
 
 # %% [markdown]
@@ -1149,4 +1156,4 @@ plots.along_the_step(model, missed)
 #
 # **Where it goes on**: assignment 09, exact certification, does the search of 8.5 for networks with many inputs. Assignment 03, gradient attacks, has FGSM and PGD at work; assignment 04, minimum-norm attacks, the distance to a linear boundary in other norms.
 #
-# **Further**: Goodfellow, Shlens, Szegedy, *Explaining and harnessing adversarial examples*, 2015: FGSM, and why linear models explain it. Yang, Rashtchian, Zhang, Salakhutdinov, Chaudhuri, *A closer look at accuracy vs. robustness*, 2020: how far the classes of real data sets lie apart. Fawzi, Fawzi, Fawzi, *Adversarial vulnerability for any classifier*, 2018: when most points of a high-dimensional space are close to a boundary. The lecture recommends lectures 09 and 10 of Jerry Li's course *Robustness in Machine Learning* (CSE 599-M).
+# **Further**: Goodfellow, Shlens, Szegedy, *Explaining and harnessing adversarial examples*, 2015: FGSM, and why linear models explain it. Yang, Rashtchian, Zhang, Salakhutdinov, Chaudhuri, *A closer look at accuracy vs. robustness*, 2020: how far the classes of real data sets lie apart. Fawzi, Fawzi, Fawzi, *Adversarial vulnerability for any classifier*, 2018: for data from a smooth generative model most points are close to the boundary of *any* classifier. The lecture recommends lectures 09 and 10 of Jerry Li's course *Robustness in Machine Learning* (CSE 599-M).

@@ -35,7 +35,7 @@ def test_release_runs_its_explorers_move_and_the_open_ball_is_explained(open_not
     notebook.set("slope at x", 0.3)
     assert notebook.picture_changed()
     assert notebook.picture()[1].startswith("FGSM fails: it steps too far")
-    notebook.set("bump height", 0)
+    notebook.set("height", 0)
     assert notebook.picture_changed()
     assert notebook.picture()[1].startswith("Nothing to find")
 

@@ -129,6 +129,8 @@ def test_ties_and_hairlines_prove_nothing():
         ({"layers": [([[math.inf]], [0]), ([[1], [1]], [0, 0])], "x": [0], "y": 0}, "finite numbers"),
         ({"layers": [([[1]], [0]), ([[1], [1]], [0, 0])], "x": [0, 1], "y": 0}, "2 numbers in x"),
         ({"layers": [([[1]], [0]), ([[1], [1]], [0, 0])], "x": 0.0, "y": 0}, "list of finite numbers"),
+        ({"layers": [([[1]], [0]), ([[1], [1]], [0, 0])], "x": ["1e9"], "y": 0}, "list of finite numbers"),
+        ({"layers": [([["1"]], [0]), ([[1], [1]], [0, 0])], "x": [1], "y": 0}, "finite numbers"),
         ({"layers": [([[1]], [0]), ([[1], [1]], [0, 0])], "x": [math.nan], "y": 0}, "list of finite numbers"),
         ({"layers": [([[1]], [0]), ([[1], [1]], [0, 0])], "x": [0], "y": 2}, "y as 0 or 1"),
         ({"layers": [([[1]], [0]), ([[1], [1]], [0, 0])], "x": [0], "y": "0"}, "y as 0 or 1"),
@@ -143,3 +145,12 @@ def test_tensors_are_read_like_lists():
     example = proofs.construction({"layers": layers, "x": torch.zeros(1), "y": torch.tensor(1)})
     assert example.y == 1
     proofs.classified(example)
+
+
+def test_numbers_beyond_all_floats_are_spoken_of():
+    huge = [([[1e308]], [1e308]), ([[1e308], [0.0]], [0.0, 0.0])]
+    example = proofs.construction({"layers": huge, "x": [1.0], "y": 1})
+    assert "a number of 617 digits" in refused(proofs.classified, example)
+    example = proofs.construction({"layers": huge, "x": [1.0], "y": 0})
+    proofs.classified(example)
+    assert "No attack can succeed" in refused(proofs.has_an_adversarial_example, example, 1e-3)
