@@ -1,7 +1,7 @@
 """Defended models and detectors as values: described in a test, built on the student's side.
 
-    spec = checks.defended("quantized", checks.model("mnist_cnn"), levels=8)
-    guard = checks.detector(checks.model("mnist_cnn"), layer=5)
+spec = checks.defended("quantized", checks.model("mnist_cnn"), levels=8)
+guard = checks.detector(checks.model("mnist_cnn"), layer=5)
 """
 
 import copy

@@ -51,7 +51,7 @@ def claims(
             annotation_clip=False,
         )  # fmt: skip
     if reference:
-        axes.axvline(reference[1], color=GREY, linestyle=":", linewidth=1.5, zorder=0)
+        axes.vlines(reference[1], -0.85, places[0] + 0.2, color=GREY, linestyle=":", linewidth=1.5, zorder=0)
         axes.annotate(
             f"{reference[0]}: {percent(reference[1])}", (reference[1], -0.62), xytext=(5, 0), fontsize=10,
             textcoords="offset points", va="center", color=GREY,

@@ -54,15 +54,15 @@ def loss_surfaces(
     if not models:
         raise ValueError("models must hold at least one classifier; got none")
     rows = -(-len(models) // columns)
-    figure = Figure(figsize=(4.5 * columns, 3.75 * rows))
+    figure = Figure(figsize=(4.7 * columns, 3.7 * rows))
     ticks, said = np.linspace(-1, 1, points), []
     for number, (name, model) in enumerate(models.items()):
         loss, wrong = (to_numpy(part) for part in loss_plane(model, x, y, v, w, points=points))
         axes = figure.add_subplot(rows, columns, number + 1, projection="3d", computed_zorder=False)
         _surface(axes, ticks, loss, wrong.astype(bool))
-        axes.set_title(name, loc="center", y=0.99, weight="bold")
+        axes.set_title(name, loc="center", y=0.95, weight="bold")
         said.append(f"{name}: {_in_words(loss, wrong)}.")
-    figure.subplots_adjust(0.0, 0.02, 0.97, 0.95, wspace=0.05, hspace=0.1)
+    figure.subplots_adjust(-0.02, 0.0, 1.0, 0.97, wspace=-0.1, hspace=0.0)
     figure.set_label(
         f"The loss around one image as {len(models)} landscapes, a towards an adversarial example and b across. "
         + " ".join(said)
@@ -92,7 +92,7 @@ def _surface(axes, ticks: np.ndarray, loss: np.ndarray, wrong: np.ndarray) -> No
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
         axis.set_pane_color((1, 1, 1, 0))
     axes.grid(False)
-    axes.set_box_aspect((1, 1, 0.62), zoom=1.2)
+    axes.set_box_aspect((1, 1, 0.62), zoom=1.12)
 
 
 def _in_words(loss: np.ndarray, wrong: np.ndarray) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from coursekit import plots
@@ -23,7 +24,7 @@ SEED = 0  # the same numbers at every redraw, so that only what the reader chang
 
 
 class Defence(NamedTuple):
-    """A defended classifier, the model that an adaptive attacker puts in its place, its loss, and what it does in words.
+    """A defended classifier, the model that an adaptive attacker puts in its place, with which loss, and how in words.
 
     random: answers differ from call to call. temperature: what the logits are divided by.
     """
@@ -37,8 +38,8 @@ class Defence(NamedTuple):
 
 
 def defence_explorer(
-    model: Classifier, x: Tensor, y: Tensor, *, defence: str = "grey levels", attacker: str = "naive", eps: float = 0.15,
-    steps: int = 20, image: int = 0, levels: int = 8, sigma: float = 0.2, temperature: float = 0.01,
+    model: Classifier, x: Tensor, y: Tensor, *, defence: str = "grey levels", attacker: str = "naive",
+    eps: float = 0.15, steps: int = 20, image: int = 0, levels: int = 8, sigma: float = 0.2, temperature: float = 0.01,
 ) -> Explorer:  # fmt: skip
     """One image, a defence around the model, and PGD that knows it or not.
 
@@ -106,20 +107,23 @@ class _Scene:
         self._show_run(run, chosen, done)
         why = _why(defence, attacker, done, stuck)
         figure.text(0.01, 0.93, why, fontsize=13, weight="bold", va="center")
+        before, after = done.leads[0].mean(), done.leads[-1].mean()
         return (
-            f"{why} A {int(y)} with defence “{defence}”, attacked by the {attacker} attacker ({_trick(chosen, adaptive)}) "
-            f"with {steps} steps, eps = {eps:g}. {verdict[0].upper()}{verdict[1:]}. On the way to an adversarial example the "
-            f"loss goes from {loss[0] + 0:.2g} to {loss[-1] + 0:.2g}; the slope that the attacker sees is "
-            f"{'zero' if stuck else 'not zero'}. The right class leads by {done.leads[0].mean():.2g} logits before and "
-            f"{done.leads[-1].mean():.2g} after the attack."
+            f"{why} A {int(y)} with defence “{defence}”, attacked by the {attacker} attacker "
+            f"({chosen.trick if adaptive else 'plain PGD'}) with {steps} steps, eps = {eps:g}. "
+            f"{verdict[0].upper()}{verdict[1:]}. On the way to an adversarial example the loss goes from "
+            f"{loss[0] + 0:.2g} to {loss[-1] + 0:.2g}; the slope that the attacker sees is "
+            f"{'zero' if stuck else 'not zero'}. The right class leads by {before:.2g} logits before the attack and by "
+            f"{after:.2g} after it."
         )
 
     def _attack(self, chosen: Defence, adaptive: bool, x: Tensor, y: Tensor, eps: float, steps: int) -> _Attack:
         trace: list[Iterate] = []
         # The naive attacker stops when the model is fooled; of a random one that may be a lucky draw.
+        attacked, loss = (chosen.stand_in, chosen.loss) if adaptive else (chosen.model, cross_entropy)
         pgd(
-            chosen.stand_in if adaptive else chosen.model, x, y, LpBall(eps, torch.inf), steps=steps, random_start=False,
-            loss=chosen.loss if adaptive else cross_entropy, early_stop=not adaptive, trace=trace,
+            attacked, x, y, LpBall(eps, torch.inf), steps=steps, random_start=False, loss=loss, trace=trace,
+            early_stop=not adaptive,
         )  # fmt: skip
         path = torch.cat([step.x for step in trace])
         path = torch.cat([path, path[-1:].expand(steps + 1 - len(path), *path.shape[1:])])
@@ -192,13 +196,9 @@ class _Scene:
         axes.plot(steps[-1], mean[-1], "o", color="black", markersize=7)
         axes.axhline(0, color="black", linewidth=1, linestyle=":")
         axes.set(xlim=(-0.3, len(steps) - 0.7), ylim=(bottom * 1.15, top * 1.3), xlabel="steps")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.text(0, 1.06, "lead of the right class", transform=axes.transAxes)
         axes.text(0.03, 0.04, "fooled", transform=axes.transAxes, color=plots.ink(plots.VERMILION), fontsize=10)
-
-
-def _trick(chosen: Defence, adaptive: bool) -> str:
-    return chosen.trick if adaptive else "plain PGD"
 
 
 def _why(defence: str, attacker: str, done: _Attack, stuck: bool) -> str:

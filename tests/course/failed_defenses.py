@@ -540,9 +540,15 @@ def break_random(defended, x, y, eps):
 def break_random(defended, x, y, eps):
     return eps * attacks.input_gradient(defended, x, y).sign().clamp_min(0)
 
-# %% right="break_random" name="PGD on the averaged model"
+# %% wrong="break_random" name="the package's" says="write yourself"
 def break_random(defended, x, y, eps):
     return attacks.pgd(defenses.averaged(defended, 6), x, y, LpBall(eps, math.inf), steps=12, early_stop=False)
+
+# %% right="break_random" name="PGD on the mean loss of several calls"
+def break_random(defended, x, y, eps):
+    def mean_log(z):
+        return torch.stack([defended(z).log_softmax(1) for _ in range(5)], 1)
+    return attacks.pgd(mean_log, x, y, LpBall(eps, math.inf), steps=12, early_stop=False)
 
 # %% right="break_random" name="one draw a step, never content"
 def break_random(defended, x, y, eps):
