@@ -3,6 +3,7 @@
 Each function raises `Wrong` with what was got, what was expected, and a hint; see `expect`.
 """
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -170,9 +171,9 @@ def _expect_small(network: TinyNetwork) -> None:
 
 def _short(value: Fraction) -> str:
     """Four digits; a fraction can be larger than any float."""
-    return (
-        shown(float(value)) if abs(value) < Fraction(10) ** 300 else f"a number of {len(str(int(abs(value))))} digits"
-    )
+    if abs(value) < Fraction(10) ** 300:
+        return shown(float(value))
+    return f"about {'-' * (value < 0)}10^{int(int(abs(value)).bit_length() * math.log10(2))}"
 
 
 def _plain(value: Any) -> Any:

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 8 The two questions of the chapter
 #
-# The chapter on adversarial examples ends with two questions and no answers. This notebook answers both, and answers them the way one settles such things: the first by a **construction** that works for every classifier whatever, the second by a **counterexample** of your own that a program takes apart in exact arithmetic. On the way you learn what a proof has that an experiment has not.
+# The chapter on adversarial examples ends with two questions and no answers; you settle both, the first by a **construction** that works for every classifier whatever, the second by a **counterexample** of your own that a program takes apart in exact arithmetic. On the way you learn what a proof has that an experiment has not.
 #
 # **After this notebook you can**
 #
@@ -156,7 +156,7 @@ my_guess = None  # replace None by a number from 0 to 1000
 # %% demo="flat-boundary"
 def share_not_robust(d, eps=0.1, count=1000):
     """Moving every pixel by eps moves the mean by eps: not robust is whoever has a mean within eps of 1/2."""
-    points = torch.rand(count, d, generator=torch.Generator().manual_seed(d))
+    points = torch.rand(count, d, generator=torch.Generator().manual_seed(42 + d))
     return ((points.mean(dim=1) - 0.5).abs() < eps).float().mean().item()
 
 dimensions = [1, 2, 4, 8, 16, 32, 64, 128, 256, 784]
@@ -568,7 +568,7 @@ widgets.one_step_explorer()
 # 4. In every case the verdict knows what was there to be found, from an exact search. How, is the next section.
 # </details>
 #
-# So the answer is no, and there are two ways to fail: **the wrong way** and **too far**. To *prove* it, one needs both halves: that FGSM fails, which is one line of arithmetic, and that an adversarial example exists, which is a search.
+# So the answer is no, and there are two ways to fail: **the wrong way** and **too far** (three, with standing still where the gradient is zero). To *prove* it, one needs both halves: that FGSM fails, which is one line of arithmetic, and that an adversarial example exists, which is a search.
 #
 # ## 8.5 The truth, in one dimension
 #
@@ -1139,7 +1139,7 @@ plots.along_the_step(model, missed)
 # === BEGIN MARK SCHEME ===
 # **2 points** for (1): a concrete function and point (a drawing with numbers is enough); the gradient's sign at x and FGSM's landing point computed, still label y (1 point); a named point within eps with the other label, strictly inside the open ball or with a remark on the surface (1 point). "The loss is not concave, so it may happen" without an example: half a point in all. A zero gradient at x as the only example: 1 of 2 points.
 #
-# **1 point** for (2), half each: the wrong way (the slope at x points away from, or not at, the region of the other class; a smaller step in the same direction does not help); too far (the step crosses the region and comes out behind it, or the loss bends back; a smaller step can succeed).
+# **1 point** for (2), half each: the wrong way (the slope at x points away from, or not at, the region of the other class; a smaller step in the same direction does not help); too far (the step crosses the region and comes out behind it, or the loss bends back; a smaller step can succeed). Standing still at a zero gradient counts as one of the two; no ε helps there.
 #
 # **1 point** for (3): binary linear classifiers (or any whose loss is a monotone function of one linear score): the gradient has the same signs everywhere, and eps * sign(w) is the worst of all steps because every coordinate does its own worst: it takes eps ||w||_1 off the lead, the most that the L-inf ball allows (half a point). For three classes the cross-entropy's gradient is a mean of w_k - w_y over the rivals with weights p_k; its sign need not be that of any single w_k - w_y (half a point). Also right: networks that are linear on the whole ball.
 # === END MARK SCHEME ===
@@ -1148,7 +1148,7 @@ plots.along_the_step(model, missed)
 # %% [markdown]
 # ## What to take along
 #
-# * On $\mathbb R^d$ only a constant classifier is robust everywhere. For all others bisection finds two points, as close together as you like, that prove it; it takes $\log_2(D/\epsilon)$ questions, and no method takes fewer in the worst case.
+# * On $\mathbb R^d$ only a constant classifier is robust everywhere. For all others bisection finds two points, as close together as you like, that prove it; it takes about $\log_2(D/\epsilon)$ questions, and no method takes fewer in the worst case.
 # * Everywhere is not on the data. That networks fail on the data is a finding about networks, not a theorem.
 # * FGSM can miss, by walking the wrong way or too far. To show it one needs an exact search; for a small ReLU network that is a finite list of candidates.
 # * For a linear classifier with two classes FGSM is exact: it takes $\epsilon\lVert\mathbf w\rVert_1$ off the lead, the most that the ball allows. With more classes it mixes the rivals; one step for each rival repairs that.
