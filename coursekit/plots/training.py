@@ -82,11 +82,10 @@ def upper_envelope(places: Any, pieces: Mapping[str, Any], *, name: str, xlabel:
         left, right = (top[at] - top[at - 1]) / (x[at] - x[at - 1]), (top[at + 1] - top[at]) / (x[at + 1] - x[at])
         axes.plot(x[at], top[at], "o", color="black", markersize=9)
         axes.annotate(
-            f"slope {left:+.3f} to the left, {right:+.3f} to the right:\nno gradient here", (x[at], top[at]),
-            xytext=(0, -30), textcoords="offset points", ha="center", va="top", fontsize=10.5,
-            arrowprops={"arrowstyle": "-", "color": "black"},
+            f"slope {left:+.3f} to the left,\n{right:+.3f} to the right:\nno gradient here".replace("-", "−"),
+            (x[at], top[at]), xytext=(0.04, 0.1), textcoords="axes fraction", fontsize=10.5,
+            arrowprops={"arrowstyle": "->", "color": "black", "shrinkB": 7, "relpos": (1, 0.5)},
         )  # fmt: skip
-        axes.set_ylim(axes.get_ylim()[0] - 0.1 * np.ptp(table), axes.get_ylim()[1])
         said = f"has a kink at {short(x[at])}, with slope {left:+.3f} on its left and {right:+.3f} on its right"
     label_lines(axes, labels)
     figure.set_label(

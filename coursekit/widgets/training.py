@@ -59,7 +59,7 @@ def boundaries(
         axes = figure.add_axes((0.02 + number / count, 0.02, 0.96 / count - 0.02, 0.83))
         plane = Plane(model, x, y, classes)
         away = distances(plane)
-        plane.draw(axes, (0, 1), (0, 1), grid=GRID, size=4.5)
+        plane.draw(axes, (0, 1), (0, 1), grid=GRID, size=5.5)
         plane.name_classes(axes)
         draw_squares(axes, plane, away, eps)
         clean, robust = float((away > 0).mean()), float((away > eps).mean())
@@ -94,7 +94,7 @@ def draw_squares(axes: Axes, plane: Plane, away: np.ndarray, eps: float) -> None
     corners = eps * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
     squares = plane.points[:, None] + corners
     for chosen, colour, width, strength in (
-        (away > eps, plots.GREY, 0.5, 0.55), ((away <= eps) & (away > 0), plots.VERMILION, 1.1, 0.9),
+        (away > eps, plots.GREY, 0.5, 0.4), ((away <= eps) & (away > 0), plots.VERMILION, 1.0, 0.8),
     ):  # fmt: skip
         if eps and chosen.any():
             edges = PolyCollection(
