@@ -38,7 +38,7 @@ from coursekit.plots.pictures import (
 )  # fmt: skip
 from coursekit.plots.questions import along_the_step, questions_asked
 from coursekit.plots.rotations import loss_by_angle
-from coursekit.plots.surfaces import loss_plane, loss_surfaces
+from coursekit.plots.surfaces import across, loss_plane, loss_surfaces
 from coursekit.plots.tradeoff import penalties_along, tradeoff
 from coursekit.plots.training import agreement, collapse, upper_envelope
 from coursekit.plots.trust import convergence, diagnostics
@@ -46,11 +46,11 @@ from coursekit.plots.viewpoints import Departure, by_view, price
 
 __all__ = [
     "BLUE", "CHANGE", "COLOURS", "GREEN", "GREY", "LINES", "ORANGE", "PURPLE", "SKY", "STYLE", "VERMILION", "Departure",
-    "agreement", "along_the_step", "alt_text", "as_html", "by_view", "changes", "claims", "collapse", "convergence",
-    "curves", "diagnostics", "distances", "gradient", "image_tag", "images", "ink", "install", "label_lines",
-    "loss_along", "loss_by_angle", "loss_plane", "loss_surfaces", "nearest_points", "penalties_along", "percent",
-    "perturbation", "price", "probabilities", "probability_bars", "questions_asked", "score_histograms", "short",
-    "show_image", "style", "styled", "to_numpy", "tradeoff", "upper_envelope",
+    "across", "agreement", "along_the_step", "alt_text", "as_html", "by_view", "changes", "claims", "collapse",
+    "convergence", "curves", "diagnostics", "distances", "gradient", "image_tag", "images", "ink", "install",
+    "label_lines", "loss_along", "loss_by_angle", "loss_plane", "loss_surfaces", "nearest_points", "penalties_along",
+    "percent", "perturbation", "price", "probabilities", "probability_bars", "questions_asked", "score_histograms",
+    "short", "show_image", "style", "styled", "to_numpy", "tradeoff", "upper_envelope",
 ]  # fmt: skip
 
 install()

@@ -17,6 +17,15 @@ BATCH = 512
 FLAT = 1e-3  # of a surface's height: neighbours that differ by less are on one level
 
 
+def across(v: Tensor, r: Tensor) -> Tensor:
+    """A direction made from r: orthogonal to v and as long as v. Both of one shape; r must not be parallel to v."""
+    if v.shape != r.shape:
+        raise ValueError(f"r must have the shape of v, {tuple(v.shape)}; got {tuple(r.shape)}")
+    along = v / torch.linalg.vector_norm(v)
+    rest = r - (along * r).sum() * along
+    return torch.linalg.vector_norm(v) * rest / torch.linalg.vector_norm(rest)
+
+
 def loss_plane(
     model: Classifier, x: Tensor, y: Tensor, v: Tensor, w: Tensor, *, points: int = 31
 ) -> tuple[Tensor, Tensor]:

@@ -219,7 +219,7 @@ def symptoms(measured: dict[str, float], slack: float = 0.02) -> list[str]:
 from coursekit import checks
 from coursekit.checks import expect
 
-exercise = checks.Exercise("symptoms", points=3)
+exercise = checks.Exercise("symptoms", points=3, by_hand=["coursekit.evaluation.broken_rules"])
 honest = {"pgd": 0.61, "one step": 0.7, "noise": 0.95, "transfer": 0.9, "twice eps": 0.2, "no limit": 0.0}
 WHAT = {
     "one step": "one step that leaves less accuracy than many",
@@ -295,14 +295,6 @@ exercise.score()
 my_guess = None  # replace None by a number from 0 to 5
 
 # %% demo="measure-symptoms"
-def reference_symptoms(measured):
-    pgd, tell = measured["pgd"], {}
-    for name in ("one step", "noise", "transfer"):
-        tell[name] = measured[name] < pgd - 0.02
-    tell["twice eps"] = pgd > 0.02 and measured["twice eps"] >= pgd - 0.02
-    tell["no limit"] = measured["no limit"] > 0.02
-    return [name for name, shown in tell.items() if shown]
-
 borrowed = attacks.pgd(model, x, y, threat, early_stop=False, generator=seeded())  # made for the bare network
 
 def measure(classifier):
@@ -319,7 +311,7 @@ def measure(classifier):
 
 torch.manual_seed(0)
 table = {name: measure(classifier) for name, classifier in tqdm({"no defence": model, **defended}.items())}
-your_symptoms = checks.yours("symptoms", reference_symptoms)
+your_symptoms = checks.yours("symptoms", evaluation.broken_rules)
 signs = {name: your_symptoms(measured) for name, measured in table.items()}
 checks.reveal(my_guess, f"{len(signs['grey levels'])} of 5: {', '.join(signs['grey levels'])}")
 print("\n" + " " * 13 + "  ".join(f"{name:>9}" for name in table["no defence"]))
@@ -386,39 +378,36 @@ def loss_surface(model, x: torch.Tensor, y: torch.Tensor, v: torch.Tensor, r: to
 # %% test="loss_surface" points=3
 # Run this cell to check your loss_surface. (The dots unfold it: what is tried, and what is expected.)
 import torch
-from coursekit import checks, data, losses
+from coursekit import checks, data, plots
 from coursekit.checks import expect
 
-exercise = checks.Exercise("loss_surface", points=3, by_hand=["coursekit.plots.surfaces.loss_plane", "coursekit.plots.loss_plane"])
+exercise = checks.Exercise("loss_surface", points=3, by_hand=[
+    "coursekit.plots.surfaces.loss_plane", "coursekit.plots.loss_plane", "coursekit.plots.surfaces.across", "coursekit.plots.across"])
 linear = checks.network(("flatten",), ("linear", torch.tensor([[1.0, -2.0, 0.5], [0.5, 1.0, 3.0]]), None), name="a linear classifier")
-
-def plane(spec, x, y, v, w, n, clamp=False):
-    """The losses over x + a v + b w, point by point."""
-    network, ticks = spec.build(), torch.linspace(-1, 1, n, dtype=x.dtype)
-    points = torch.cat([x + a * v + b * w for a in ticks for b in ticks])
-    with torch.no_grad():
-        logits = network(points.clamp(0, 1) if clamp else points)
-        return losses.cross_entropy(logits, y.expand(n * n)).reshape(n, n)
 
 def like_surface(got, spec, x, y, v, r, n):
     got = expect.tensor(got, shape=(n, n), dtype=x.dtype)
-    u = r - (r * v).sum() / (v * v).sum() * v
-    w = u * v.norm() / u.norm()
-    def other(**change):
-        return plane(*{"spec": spec, "x": x, "y": y, "v": v, "w": w, "n": n, **change}.values())
+    network, w = spec.build(), plots.across(v, r)
+    part = (r * v).sum()
+
+    def other(x=x, v=v, w=w, model=network):
+        return plots.loss_plane(model, x, y, v, w, points=n)[0]
+
+    def without(share, scaled=True):  # r without so much of v
+        rest = r - share * v
+        return other(w=v.norm() * rest / rest.norm() if scaled else rest)
+
     expected = other()
     expect.close(got, expected, mistakes={
         "Rows and columns are exchanged: row i belongs to the i-th value of a, the factor of v.": expected.T,
         "The second direction is r itself. Take away its part along v, and give it the length of v.": other(w=r),
-        "The second direction is orthogonal to v, but it has another length than v.": other(w=u),
-        "The second direction has the length of v, but it is not orthogonal to v.": other(w=r * v.norm() / r.norm()),
-        "The second direction has length 1. It should be as long as v.": other(w=u / u.norm()),
-        "Both directions have length 1. v stays as it is, and w gets the length of v.": other(v=v / v.norm(), w=u / u.norm()),
-        "The part along v is not quite removed: divide the inner product of r and v by that of v with itself.":
-            other(w=(r - (r * v).sum() * v) * v.norm() / (r - (r * v).sum() * v).norm()),
-        "You divide by the length of v. It is the inner product of v with itself, the square of the length.":
-            other(w=(r - (r * v).sum() / v.norm() * v) * v.norm() / (r - (r * v).sum() / v.norm() * v).norm()),
-        "The points are clamped to [0, 1]. Here nothing is.": plane(spec, x, y, v, w, n, clamp=True),
+        "The second direction is orthogonal to v, but it has another length than v.": without(part / v.square().sum(), scaled=False),
+        "The second direction has the length of v, but it is not orthogonal to v.": without(0),
+        "The second direction has length 1. It should be as long as v.": other(w=w / w.norm()),
+        "Both directions have length 1. v stays as it is, and w gets the length of v.": other(v=v / v.norm(), w=w / w.norm()),
+        "The part along v is not quite removed: divide the inner product of r and v by that of v with itself.": without(part),
+        "You divide by the length of v. It is the inner product of v with itself, the square of the length.": without(part / v.norm()),
+        "The points are clamped to [0, 1]. Here nothing is.": other(model=lambda z: network(z.clamp(0, 1))),
         "a runs from 1 to -1. It should run from -1 to 1.": expected.flip(0),
         "b runs from 1 to -1. It should run from -1 to 1.": expected.flip(1),
         "Both a and b run from 1 to -1.": expected.flip(0, 1),
@@ -459,9 +448,7 @@ torch.manual_seed(0)
 seven = slice(3, 4)
 v = 0.2 * attacks.input_gradient(model, x[seven], y[seven]).sign()
 r = torch.randn(v.shape, generator=seeded(1)).sign()
-w = r - (r * v).sum() / (v * v).sum() * v
-w = w * v.norm() / w.norm()
-plots.loss_surfaces({"no defence": model, **defended}, x[seven], y[seven], v, w)
+plots.loss_surfaces({"no defence": model, **defended}, x[seven], y[seven], v, plots.across(v, r))
 
 # %% [markdown]
 # * **No defence**: a smooth slope. The gradient at $\mathbf x$ points up it.
@@ -505,7 +492,7 @@ def straight_through_gradient(defended, x: torch.Tensor, y: torch.Tensor) -> tor
 # %% test="straight_through_gradient" points=3
 # Run this cell to check your straight_through_gradient. (The dots unfold it: what is tried, and what is expected.)
 import torch
-from coursekit import attacks, checks, data
+from coursekit import attacks, checks, data, defenses
 from coursekit.checks import expect
 
 exercise = checks.Exercise("straight_through_gradient", points=3, by_hand=[
@@ -541,7 +528,7 @@ def _(straight_through_gradient):
     spec = checks.defended("quantized", checks.model("mnist_cnn"), levels=4)
     x, y = digits.x[10:15], digits.y[10:15]
     got, built = expect.tensor(straight_through_gradient(spec, x, y), like=x), spec.build()
-    expected, at_x = (attacks.input_gradient(built.model, z, y) for z in (built.transform(x), x))
+    expected, at_x = (attacks.input_gradient(network, x, y) for network in (defenses.bpda(built), built.model))
     expect.that(bool(got.any()), "zero everywhere", "a gradient that shows the way",
                 "The derivative of the rounding is zero. Do not differentiate it.")
     scale = expected.flatten(1).abs().amax(dim=1).view(-1, 1, 1, 1)
@@ -567,7 +554,7 @@ def _(straight_through_gradient):
         spec, x, y = checks.defended("quantized", net, levels=levels), torch.rand(3, 2, 2, 2, dtype=torch.float64), torch.tensor([4, 0, 2])
         built = spec.build()
         expect.tensor(straight_through_gradient(spec, x, y), like=x)
-        expect.close(straight_through_gradient(spec, x, y), attacks.input_gradient(built.model, built.transform(x), y))
+        expect.close(straight_through_gradient(spec, x, y), attacks.input_gradient(defenses.bpda(built), x, y))
 ### END HIDDEN TESTS
 
 exercise.score()
@@ -607,11 +594,11 @@ def break_quantized(defended, x: torch.Tensor, y: torch.Tensor, eps: float) -> t
     Returns x_adv like x, in the ball and in [0, 1], on which the defended model should be wrong.
     """
     ### BEGIN SOLUTION
-    ball, x_adv = LpBall(eps, math.inf), x
-    for _ in range(20):
-        uphill = attacks.input_gradient(defended.model, defended.transform(x_adv), y).sign()
-        x_adv = ball.project(x_adv + eps / 8 * uphill, x)
-    return x_adv
+    ball, candidate = LpBall(eps, math.inf), x
+    for _step in range(20):
+        uphill = attacks.input_gradient(defended.model, defended.transform(candidate), y).sign()
+        candidate = ball.project(candidate + eps / 8 * uphill, x)
+    return candidate
     ### END SOLUTION
 
 # %% test="break_quantized" points=2
@@ -809,7 +796,8 @@ def averaged_gradient(model, x: torch.Tensor, y: torch.Tensor, samples: int) -> 
 # %% test="averaged_gradient" points=3
 # Run this cell to check your averaged_gradient. (The dots unfold it: what is tried, and what is expected.)
 import torch
-from coursekit import attacks, checks, data, losses
+from coursekit import attacks, checks, data, defenses, losses
+from coursekit.attacks.common import goal
 from coursekit.checks import expect
 
 exercise = checks.Exercise("averaged_gradient", points=3, by_hand=[
@@ -819,9 +807,8 @@ linear = checks.network(("linear", weight, None), name="a linear classifier")
 points, labels = torch.tensor([[0.5, 0.4, 0.6, 0.3], [0.2, 0.7, 0.5, 0.6]]), torch.tensor([0, 2])
 
 def mean_gradient(spec, x, y, samples):
-    """In one call: the same image many times, each with its own draw."""
-    many = attacks.input_gradient(spec.build(), x.repeat_interleave(samples, dim=0), y.repeat_interleave(samples))
-    return many.unflatten(0, (len(x), samples)).mean(dim=1)
+    """The reference: the gradient of the mean loss over so many looks."""
+    return attacks.input_gradient(defenses.averaged(spec.build(), samples), x, y, goal(y, None, losses.cross_entropy).objective)
 
 @exercise.case("without randomness it is the gradient, whatever the number of samples")
 def _(averaged_gradient):
@@ -909,11 +896,11 @@ def break_random(defended, x: torch.Tensor, y: torch.Tensor, eps: float) -> torc
     should be wrong whenever it is asked.
     """
     ### BEGIN SOLUTION
-    ball, x_adv = LpBall(eps, math.inf), x
-    for _ in range(12):
-        grads = sum(attacks.input_gradient(defended, x_adv, y) for _ in range(6))
-        x_adv = ball.project(x_adv + eps / 5 * grads.sign(), x)
-    return x_adv
+    ball, candidate = LpBall(eps, math.inf), x
+    for _step in range(12):
+        grads = sum(attacks.input_gradient(defended, candidate, y) for _ in range(6))
+        candidate = ball.project(candidate + eps / 5 * grads.sign(), x)
+    return candidate
     ### END SOLUTION
 
 # %% test="break_random" points=2
@@ -1014,9 +1001,9 @@ def logit_slope(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     Returns a tensor like logits, finite; row b is the gradient of the loss of image b alone.
     """
     ### BEGIN SOLUTION
-    slope = logits.softmax(dim=1)
-    slope[torch.arange(len(y)), y] -= 1
-    return slope
+    by_logit = logits.softmax(dim=1)
+    by_logit[torch.arange(len(y)), y] -= 1
+    return by_logit
     ### END SOLUTION
 
 # %% test="logit_slope" points=2
@@ -1300,14 +1287,14 @@ def slip_past(model, detector, x: torch.Tensor, target: torch.Tensor, eps: float
     scores of at most the threshold.
     """
     ### BEGIN SOLUTION
-    ball, x_adv = LpBall(eps, math.inf), x.clone()
+    ball, candidate = LpBall(eps, math.inf), x.clone()
     for _ in range(40):
-        x_adv.requires_grad_(True)
-        strange = (detector.score(x_adv) / threshold - 0.8).clamp_min(0)
-        cost = losses.cross_entropy(model(x_adv), target) + 5 * strange
-        downhill = torch.autograd.grad(cost.sum(), x_adv)[0].sign()
-        x_adv = ball.project(x_adv.detach() - eps / 16 * downhill, x)
-    return x_adv
+        candidate.requires_grad_(True)
+        strange = (detector.score(candidate) / threshold - 0.8).clamp_min(0)
+        cost = losses.cross_entropy(model(candidate), target) + 5 * strange
+        downhill = torch.autograd.grad(cost.sum(), candidate)[0].sign()
+        candidate = ball.project(candidate.detach() - eps / 16 * downhill, x)
+    return candidate
     ### END SOLUTION
 
 # %% test="slip_past" points=4
@@ -1378,8 +1365,8 @@ exercise.score()
 
 # %% demo="guard-fooled"
 def reference_slip_past(model, detector, x, target, eps, threshold):
-    ball = LpBall(eps, math.inf)
-    return defenses.evade(model, detector, x, target, ball, threshold=threshold, target=target, steps=40, generator=seeded())
+    return defenses.evade(model, detector, x, target, LpBall(eps, math.inf), threshold=threshold, target=target,
+                          steps=40, generator=seeded())
 
 with torch.no_grad():
     rival = model(x).scatter(1, y[:, None], -math.inf).argmax(dim=1)  # the likeliest wrong class

@@ -32,6 +32,18 @@ def test_the_plane_holds_the_loss_at_every_point(plane):
     model.train()
 
 
+def test_across_is_orthogonal_and_as_long():
+    v, r = (torch.randn(1, 2, 3, 3, dtype=torch.float64) for _ in range(2))
+    w = plots.across(v, r)
+    assert abs(float((v * w).sum())) < 1e-9
+    torch.testing.assert_close(w.norm(), v.norm())
+    # In the plane of v and r, on the side of r.
+    basis = torch.stack([v.flatten(), r.flatten()], dim=1)
+    fit = torch.linalg.lstsq(basis, w.flatten()[:, None]).solution
+    torch.testing.assert_close((basis @ fit).flatten(), w.flatten())
+    assert fit[1] > 0
+
+
 def test_landscapes_say_what_is_to_be_seen(plane):
     model, x, y, v, w = plane
     loss, wrong = plots.loss_plane(*plane, points=11)
@@ -83,6 +95,7 @@ def test_histograms_count_the_alarms():
         (lambda: plots.claims({"moat": (1.2, 0.1)}), "measured\\['moat'\\] must be two shares"),
         (lambda: plots.score_histograms({}, 1.0), "scores must hold at least one kind"),
         (lambda: plots.score_histograms({"a": torch.tensor([0.0])}, 1.0), "must be above 0"),
+        (lambda: plots.across(torch.zeros(2), torch.zeros(3)), "r must have the shape of v"),
         (lambda: plots.loss_surfaces({}, *[torch.zeros(1, 2)] * 4), "models must hold at least one classifier"),
         (
             lambda: plots.loss_plane(abs, torch.zeros(1, 2), torch.tensor([0]), torch.zeros(1, 3), torch.zeros(1, 2)),
