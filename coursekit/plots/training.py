@@ -86,7 +86,8 @@ def upper_envelope(places: Any, pieces: Mapping[str, Any], *, name: str, xlabel:
             (x[at], top[at]), xytext=(0.04, 0.1), textcoords="axes fraction", fontsize=10.5,
             arrowprops={"arrowstyle": "->", "color": "black", "shrinkB": 7, "relpos": (1, 0.5)},
         )  # fmt: skip
-        said = f"has a kink at {short(x[at])}, with slope {left:+.3f} on its left and {right:+.3f} on its right"
+        place = short(round(float(x[at]), 9) + 0.0)  # not 1e-17, nor -0
+        said = f"has a kink at {place}, with slope {left:+.3f} on its left and {right:+.3f} on its right"
     label_lines(axes, labels)
     figure.set_label(
         f"{name.capitalize()} against {xlabel}, the larger of {' and '.join(values)}: it {said}. From "
