@@ -71,7 +71,7 @@ def loss_surfaces(
         _surface(axes, ticks, loss, wrong.astype(bool))
         axes.set_title(name, loc="center", y=0.95, weight="bold")
         said.append(f"{name}: {_in_words(loss, wrong)}.")
-    figure.subplots_adjust(-0.02, 0.0, 1.0, 0.97, wspace=-0.1, hspace=0.0)
+    figure.subplots_adjust(-0.02, 0.0, 1.0, 0.97, wspace=-0.1, hspace=0.03)
     figure.set_label(
         f"The loss around one image as {len(models)} landscapes, a towards an adversarial example and b across. "
         + " ".join(said)
@@ -101,6 +101,7 @@ def _surface(axes, ticks: np.ndarray, loss: np.ndarray, wrong: np.ndarray) -> No
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
         axis.set_pane_color((1, 1, 1, 0))
     axes.grid(False)
+    axes.patch.set_visible(False)  # it would cover the labels of the landscape above
     axes.set_box_aspect((1, 1, 0.62), zoom=1.12)
 
 

@@ -92,6 +92,7 @@ class _Scene:
 
     def __init__(self, model: Classifier, x: Tensor, y: Tensor, defences: dict[str, Defence]) -> None:
         self.bare, self.x, self.y, self.defences = model, x, y, defences
+        self.ways: dict[tuple[int, float], Tensor] = {}  # computed once: they depend on no other control
 
     def draw(self, figure: Figure, defence: str, attacker: str, eps: float, steps: int, image: int) -> str:
         """One redraw; returns the alt text."""
@@ -100,16 +101,16 @@ class _Scene:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(SEED)
             done = self._attack(chosen, adaptive, x, y, eps, steps)
-            loss, slope = self._along(chosen, adaptive, x, y, eps)
+            loss, slope = self._along(chosen, adaptive, x, y, self._way(image, eps))
         picture, line, run = figure.axes
         verdict = self._show(picture, chosen, done, int(y))
-        stuck = self._show_line(line, loss, slope, eps)
+        stuck = self._show_line(line, loss, slope)
         self._show_run(run, chosen, done)
         why = _why(defence, attacker, done, stuck)
         figure.text(0.01, 0.93, why, fontsize=13, weight="bold", va="center")
         before, after = done.leads[0].mean(), done.leads[-1].mean()
         return (
-            f"{why} A {int(y)} with defence “{defence}”, attacked by the {attacker} attacker "
+            f"{why} Digit {int(y)}, defence “{defence}”, attacked by the {attacker} attacker "
             f"({chosen.trick if adaptive else 'plain PGD'}) with {steps} steps, eps = {eps:g}. "
             f"{verdict[0].upper()}{verdict[1:]}. On the way to an adversarial example the loss goes from "
             f"{loss[0] + 0:.2g} to {loss[-1] + 0:.2g}; the slope that the attacker sees is "
@@ -133,10 +134,18 @@ class _Scene:
         leads = -margin(logits, y.expand(len(logits)))
         return _Attack(path, plots.to_numpy(leads.view(-1, answers)), logits[-answers:].argmax(dim=1).numpy())
 
-    def _along(self, chosen: Defence, adaptive: bool, x: Tensor, y: Tensor, eps: float) -> tuple[np.ndarray, float]:
-        """The loss at ALONG points from x to the end of the way, and the slope there as the attacker sees it at x."""
-        end = pgd(self.bare, x, y, LpBall(eps, torch.inf), steps=8, random_start=False, early_stop=False)
-        direction = end - x
+    def _way(self, image: int, eps: float) -> Tensor:
+        """From x to an adversarial example of the bare model."""
+        if (image, eps) not in self.ways:
+            x, y = self.x[image : image + 1], self.y[image : image + 1]
+            ball = LpBall(eps, torch.inf)
+            self.ways[image, eps] = pgd(self.bare, x, y, ball, steps=8, random_start=False, early_stop=False) - x
+        return self.ways[image, eps]
+
+    def _along(
+        self, chosen: Defence, adaptive: bool, x: Tensor, y: Tensor, direction: Tensor
+    ) -> tuple[np.ndarray, float]:
+        """The loss at ALONG points on the way, and the slope there as the attacker sees it at x."""
         loss = chosen.loss if adaptive else cross_entropy
         t = torch.linspace(0, 1, ALONG).view(-1, 1, 1, 1)
         with torch.no_grad(), evaluating(chosen.model):
@@ -162,7 +171,7 @@ class _Scene:
         axes.text(0.5, 1.06, words, transform=axes.transAxes, ha="center", color=plots.ink(colour), weight="bold")
         return words
 
-    def _show_line(self, axes: Axes, loss: np.ndarray, slope: float, eps: float) -> bool:
+    def _show_line(self, axes: Axes, loss: np.ndarray, slope: float) -> bool:
         """The loss on the way, and the attacker's tangent at x; returns whether that has no slope."""
         t, low, high = np.linspace(0, 1, len(loss)), min(0.0, loss.min()), max(loss.max(), loss.min() + 1e-6)
         room = 0.12 * (high - low)

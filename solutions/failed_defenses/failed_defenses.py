@@ -114,7 +114,7 @@ def _(quantize):
 def _(quantize):
     x = torch.tensor([0.1, 0.9, 0.4, 0.6, 1.0, 0.0]).reshape(2, 1, 1, 3)
     expect.close(quantize(x, 2), torch.tensor([0.0, 1, 0, 1, 1, 0]).reshape(2, 1, 1, 3),
-                 hint="With two levels there is one step, from 0 to 1. Works it for any shape?")
+                 hint="With two levels there is one step, from 0 to 1. Does it work for any shape?")
     expect.unchanged(quantize)
 
 ### BEGIN HIDDEN TESTS
@@ -143,8 +143,8 @@ defended = {"grey levels": grey_levels, "noise": noise, "temperature": temperatu
 torch.manual_seed(0)
 shown = torch.cat([x[:7], grey_levels.transform(x[:7]), noise.transform(x[:7]).clamp(0, 1)])
 plots.images(shown, rows=["x", "8 grey levels", "noise, one draw"], size=1.2,
-             alt="Seven digits in three rows: as they are, with eight grey levels, where hardly a difference is to be "
-                 "seen, and with noise, grainy but easy to read.")
+             alt="Seven digits in three rows: as they are, with eight grey levels, where hardly a "
+                 "difference is to be seen, and with noise, grainy but easy to read.")
 
 # %% [markdown]
 # ### Believe it
@@ -158,10 +158,11 @@ my_guess = None  # replace None by a number from 0 to 100
 
 # %% demo="believe"
 torch.manual_seed(0)
-claimed = {name: accuracy(classifier, naive(classifier, x, y, threat)) for name, classifier in defended.items()}
-checks.reveal(my_guess, f"{100 * claimed['grey levels']:.0f} of 100",
-              "\n".join(f"{name:>12}: {accuracy(defended[name], x):.0%} right without an attack, {share:.0%} under PGD"
-                        for name, share in claimed.items()))
+claimed = {name: accuracy(classifier, naive(classifier, x, y, threat))
+           for name, classifier in defended.items()}
+said = [f"{name:>12}: {accuracy(defended[name], x):.0%} right without an attack, {share:.0%} under PGD"
+        for name, share in claimed.items()]
+checks.reveal(my_guess, f"{100 * claimed['grey levels']:.0f} of 100", "\n".join(said))
 
 # %% [markdown]
 # From nearly nothing to nearly everything, for one line of code and hardly any accuracy on clean images. Many papers ended here.
@@ -295,28 +296,30 @@ exercise.score()
 my_guess = None  # replace None by a number from 0 to 5
 
 # %% demo="measure-symptoms"
-borrowed = attacks.pgd(model, x, y, threat, early_stop=False, generator=seeded())  # made for the bare network
+# Examples made for the bare network, to be tried on all.
+borrowed = attacks.pgd(model, x, y, threat, early_stop=False, generator=seeded())
 
-def measure(classifier):
-    """The accuracies that each attack leaves on the defended classifier."""
+def measure(classifier, pgd):
+    """The accuracies that each attack leaves on the classifier; what PGD leaves is known from above."""
     found = {
-        "pgd": naive(classifier, x, y, threat),
         "one step": attacks.fgsm(classifier, x, y, threat),
         "noise": threat.sample(x, generator=seeded()),
         "transfer": borrowed,
         "twice eps": naive(classifier, x, y, LpBall(2 * threat.eps, math.inf), steps=20),
         "no limit": naive(classifier, x, y, LpBall(1.0, math.inf), steps=20),
     }
-    return {name: accuracy(classifier, x_adv) for name, x_adv in found.items()}
+    return {"pgd": pgd, **{name: accuracy(classifier, x_adv) for name, x_adv in found.items()}}
 
 torch.manual_seed(0)
-table = {name: measure(classifier) for name, classifier in tqdm({"no defence": model, **defended}.items())}
+table = {"no defence": measure(model, bare)}
+for name, classifier in tqdm(defended.items()):
+    table[name] = measure(classifier, claimed[name])
 your_symptoms = checks.yours("symptoms", evaluation.broken_rules)
 signs = {name: your_symptoms(measured) for name, measured in table.items()}
 checks.reveal(my_guess, f"{len(signs['grey levels'])} of 5: {', '.join(signs['grey levels'])}")
 print("\n" + " " * 13 + "  ".join(f"{name:>9}" for name in table["no defence"]))
 for name, measured in table.items():
-    print(f"{name:>12} " + "  ".join(f"{share:>9.0%}" for share in measured.values()))
+    print(f"{name:>12} " + "  ".join(f"{share:>9.1%}" for share in measured.values()))
 print()
 for name, broken in signs.items():
     print(f"{name:>12}: {', '.join(broken) or 'no rule broken'}")
@@ -324,12 +327,12 @@ for name, broken in signs.items():
 # %% [markdown]
 # The network without a defence breaks no rule: its low number is to be believed. The three others give themselves away, each in its own manner. All of them are fooled by examples that were made for the bare network, better than by anything their own gradients lead to: *the adversarial examples are there*. (The noise needs no other model even: one step does far more than forty.)
 #
-# The package has a report that looks for such signs, and for others that only show inside an attack:
+# The package has a report that looks for such signs, and for others that only show inside an attack. Here is the one on the temperature, for 50 digits; read its doubts:
 
 # %% demo="report"
 torch.manual_seed(0)
-report = evaluation.attack_report(temperature, x[:50], y[:50], threat, steps=10, restarts=1, surrogate=model, generator=seeded())
-report
+evaluation.attack_report(temperature, x[:50], y[:50], threat, steps=10, restarts=1,
+                         surrogate=model, generator=seeded())
 
 # %% [markdown]
 # ## 6.3 A look at the landscape
@@ -354,7 +357,8 @@ report
 # </details>
 
 # %% solution="loss_surface"
-def loss_surface(model, x: torch.Tensor, y: torch.Tensor, v: torch.Tensor, r: torch.Tensor, n: int) -> torch.Tensor:
+def loss_surface(model, x: torch.Tensor, y: torch.Tensor, v: torch.Tensor, r: torch.Tensor,
+                 n: int) -> torch.Tensor:
     """The cross-entropy at x + a v + b w, for n values of a and n of b, evenly from -1 to 1.
 
     model: returns logits (N, K). x: one image, (1, C, H, W) or any (1, ...). y: its label, (1,).
@@ -658,10 +662,15 @@ exercise.score()
 
 # %% demo="grey-levels-broken"
 def reference_break_quantized(defended, x, y, eps):
-    return attacks.pgd(defenses.bpda(defended), x, y, LpBall(eps, math.inf), steps=20, generator=seeded())
+    through = defenses.bpda(defended)
+    return attacks.pgd(through, x, y, LpBall(eps, math.inf), steps=20, generator=seeded())
 
-broken = {"grey levels": accuracy(grey_levels, checks.yours("break_quantized", reference_break_quantized)(grey_levels, x, y, threat.eps))}
-print(f"grey levels: claimed {claimed['grey levels']:.0%}, left {broken['grey levels']:.0%}; no defence: {bare:.0%}")
+def tell(name):
+    print(f"{name}: claimed {claimed[name]:.0%}, left {broken[name]:.0%}; no defence: {bare:.0%}")
+
+your_attack = checks.yours("break_quantized", reference_break_quantized)
+broken = {"grey levels": accuracy(grey_levels, your_attack(grey_levels, x, y, threat.eps))}
+tell("grey levels")
 
 # %% [markdown]
 # Three notes. **First**, the transfer attack did about as well: take the rounding away, attack what remains, and try the result. A step in front of the network that hardly changes an image hardly changes its adversarial examples. **Second**, what is reported is the accuracy of the *defended* model; the stand-in served the search only. **Third**, the defence is not quite worthless, and it would be dishonest to say so: with two or three levels, digits that are nearly black and white, and an ε below half a level, most pixels cannot be moved to another level at all. (Try `defenses.Quantized(model, levels=3)`. That is a smaller $\mathcal P(\mathbf x)$, not a better classifier, and a larger ε ends it.)
@@ -764,7 +773,8 @@ with torch.no_grad():
 wrong = answers.argmax(dim=2) != y[:, None]
 checks.reveal(my_guess, f"{20 * wrong.float().mean():.1f} of 20",
               f"Fooled in at least one of 20 answers: {wrong.any(dim=1).float().mean():.0%} of the images;\n"
-              f"on average over the answers: {wrong.float().mean():.0%}; in every answer: {wrong.all(dim=1).float().mean():.0%}.")
+              f"on average over the answers: {wrong.float().mean():.0%}; "
+              f"in every answer: {wrong.all(dim=1).float().mean():.0%}.")
 
 # %% [markdown]
 # So the naive attack has been too easily content. It stopped at the first draw that happened to be wrong, often at a point where most draws are right. And the more steps it has, the more lottery tickets, and the sooner it stops: that is why one long step does more than forty short ones. Not the defence was strong; the *criterion of success* was wrong, and so was the objective. What is to be maximised is the expected loss, and its gradient is an expectation, too:
@@ -952,18 +962,20 @@ exercise.score()
 # %% demo="noise-broken"
 def reference_break_random(defended, x, y, eps):
     several = defenses.averaged(defended, 6)
-    return attacks.pgd(several, x, y, LpBall(eps, math.inf), steps=10, early_stop=False, generator=seeded())
+    threat = LpBall(eps, math.inf)
+    return attacks.pgd(several, x, y, threat, steps=10, early_stop=False, generator=seeded())
 
 torch.manual_seed(0)
 x_broken = checks.yours("break_random", reference_break_random)(noise, x, y, threat.eps)
 broken["noise"] = accuracy(noise, x_broken)
-print(f"noise: claimed {claimed['noise']:.0%}, left {broken['noise']:.0%}; no defence: {bare:.0%}")
+tell("noise")
 
 # %% demo="attack-over-steps"
 def accuracy_over_steps(classifier, attacked, steps=24, **settings):
     """What PGD on `attacked` leaves of `classifier` among 50 digits, after 0, 3, 6, ... steps."""
     trace = []
-    attacks.pgd(attacked, x[:50], y[:50], threat, steps=steps, random_start=False, trace=trace, **settings)
+    attacks.pgd(attacked, x[:50], y[:50], threat, steps=steps, random_start=False, trace=trace,
+                **settings)
     shown = range(0, steps + 1, 3)
     return list(shown), [accuracy(classifier, trace[step].x, y[:50]) for step in shown]
 
@@ -974,7 +986,8 @@ runs = {
     "noise, naive": (noise, noise, {}),
     "noise, averaged": (noise, defenses.averaged(noise, 3), {"early_stop": False}),
 }
-lines = {name: accuracy_over_steps(classifier, attacked, **settings) for name, (classifier, attacked, settings) in tqdm(runs.items())}
+lines = {name: accuracy_over_steps(classifier, attacked, **settings)
+         for name, (classifier, attacked, settings) in tqdm(runs.items())}
 plots.curves(lines, chance=None, xlabel="steps of the attack", ylabel="accuracy of the defended model",
              title="The naive attack and the one that knows the defence")
 
@@ -1062,10 +1075,10 @@ pairs = torch.stack([leads, torch.zeros_like(leads)], dim=1)
 dead = leads[(pairs.softmax(dim=1)[:, 1] == 0)]
 with torch.no_grad():
     lead = -losses.margin(model(x), y)
-    ahead = {name: (scale * lead > dead[0]).float().mean().item() for name, scale in (("bare", 1), ("temperature 0.01", 100))}
+    without, with_it = ((scale * lead > dead[0]).float().mean() for scale in (1, 100))
 checks.reveal(my_guess, f"{dead[0]:.0f}",
               "e^-m itself underflows: the smallest positive number that 32 bits hold is about e^-103.\n"
-              f"So far ahead are {ahead['bare']:.0%} of the digits without the defence, and {ahead['temperature 0.01']:.0%} with it.")
+              f"So far ahead are {without:.0%} of the digits without the defence, and {with_it:.0%} with it.")
 
 # %% [markdown]
 # So the defence is a trick of rounding. It does not even need an answer about robustness: another loss will do, one that does not pass through an exponential. The margin of the logits,
@@ -1144,11 +1157,12 @@ exercise.score()
 
 # %% demo="temperature-broken"
 def reference_break_saturated(defended, x, y, eps):
-    return attacks.pgd(defended, x, y, LpBall(eps, math.inf), steps=20, loss=losses.margin, generator=seeded())
+    threat = LpBall(eps, math.inf)
+    return attacks.pgd(defended, x, y, threat, steps=20, loss=losses.margin, generator=seeded())
 
 your_attack = checks.yours("break_saturated", reference_break_saturated)
 broken["temperature"] = accuracy(temperature, your_attack(temperature, x, y, threat.eps))
-print(f"temperature: claimed {claimed['temperature']:.0%}, left {broken['temperature']:.0%}; no defence: {bare:.0%}")
+tell("temperature")
 
 # %% [markdown]
 # ## 6.7 Detection: a guard at the door
@@ -1255,16 +1269,17 @@ with torch.no_grad():
     area = defenses.auroc(detector.score(x), detector.score(x_pgd))
 checks.reveal(my_guess, f"{int(alarms(x_pgd).sum())} of 100",
               f"False alarms among the clean images: {int(alarms(x).sum())}.\n"
-              f"A PGD image scores higher than a clean one in {area:.1%} of all pairs (the area under the ROC curve).")
+              f"A PGD image scores higher than a clean one in {area:.1%} of all pairs "
+              "(the area under the ROC curve).")
 
 # %% [markdown]
-# An excellent detector, by the standard of its own paper. The slide says: *while some of these methods work against "vanilla" PGD attacks, targeted attacks are very successful against these defences.* Why should they be? Plain PGD was never told that it must not look strange. It went as far as it could, in whatever direction raised the loss. The guard is a function of the image like the classifier is, and it has a gradient.
+# Going by these numbers, an excellent detector. The slide says: *while some of these methods work against "vanilla" PGD attacks, targeted attacks are very successful against these defences.* Why should they be? Plain PGD was never told that it must not look strange. It went as far as it could, in whatever direction raised the loss. The guard is a function of the image like the classifier is, and it has a gradient.
 #
 # Think of both as one classifier with one more class, "rejected". To be wrong is no longer enough: "rejected" is a wrong class, too, and it does not help the attacker. Who attacks with a **target** asks for exactly what is wanted: *be taken for a $t$, and for a natural one*. With a threshold $\tau$ that is, for instance,
 #
 # $$\min_{\tilde{\mathbf x} \in \mathcal P(\mathbf x)}\; \mathcal L\big(f(\tilde{\mathbf x}), t\big) + c\,\Big[\frac{s(\tilde{\mathbf x})}{\tau} - \kappa\Big]_+, \qquad [u]_+ = \max(u, 0).$$
 #
-# The second term is zero while the score stays below $\kappa\tau$, with $\kappa$ somewhat below 1 so that a little room remains. Then it costs nothing to be less natural than need be, and all effort goes into the target.
+# The second term is zero while the score stays below $\kappa\tau$, with $\kappa$ somewhat below 1 so that a little room remains. Below that there is nothing to gain from looking still more natural, and all effort goes into the target.
 #
 # ### Exercise 6.12: past the guard · hard · 20 minutes · 4 points
 #
@@ -1278,7 +1293,8 @@ checks.reveal(my_guess, f"{int(alarms(x_pgd).sum())} of 100",
 # </details>
 
 # %% solution="slip_past"
-def slip_past(model, detector, x: torch.Tensor, target: torch.Tensor, eps: float, threshold: float) -> torch.Tensor:
+def slip_past(model, detector, x: torch.Tensor, target: torch.Tensor, eps: float,
+              threshold: float) -> torch.Tensor:
     """A targeted attack in the L-inf ball of radius eps that keeps a detector silent.
 
     model: images -> logits (B, K). detector: detector.score(x) -> (B,), higher is stranger, alarm above
@@ -1365,14 +1381,15 @@ exercise.score()
 
 # %% demo="guard-fooled"
 def reference_slip_past(model, detector, x, target, eps, threshold):
-    return defenses.evade(model, detector, x, target, LpBall(eps, math.inf), threshold=threshold, target=target,
-                          steps=40, generator=seeded())
+    return defenses.evade(model, detector, x, target, LpBall(eps, math.inf), threshold=threshold,
+                          target=target, steps=40, generator=seeded())
 
 with torch.no_grad():
     rival = model(x).scatter(1, y[:, None], -math.inf).argmax(dim=1)  # the likeliest wrong class
 x_guard = checks.yours("slip_past", reference_slip_past)(model, detector, x, rival, wide.eps, limit)
 with torch.no_grad():
-    scores = {"clean images": detector.score(x), "plain PGD": detector.score(x_pgd), "PGD that knows the guard": detector.score(x_guard)}
+    kinds = {"clean images": x, "plain PGD": x_pgd, "PGD that knows the guard": x_guard}
+    scores = {name: detector.score(images) for name, images in kinds.items()}
 for name, images in (("plain PGD", x_pgd), ("PGD that knows the guard", x_guard)):
     print(f"{name:>25}: {gets_through(images).float().mean():.0%} get through, wrong and unnoticed")
 plots.score_histograms(scores, limit, xlabel="Mahalanobis score")
@@ -1384,7 +1401,8 @@ plots.score_histograms(scores, limit, xlabel="Mahalanobis score")
 few = gets_through(x_guard).nonzero().flatten()[:7].tolist()
 shown = torch.cat([x[few], x_pgd[few], x_guard[few]])
 with torch.no_grad():
-    says = [f"“{k}”" + ("  alarm" if alarm else "") for k, alarm in zip(model(shown).argmax(dim=1).tolist(), alarms(shown), strict=True)]
+    called = model(shown).argmax(dim=1).tolist()
+says = [f"“{k}”" + ("  alarm" if alarm else "") for k, alarm in zip(called, alarms(shown), strict=True)]
 plots.images(shown, titles=says, rows=["x", "plain PGD", "knows the guard"], size=1.2)
 
 # %% [markdown]
@@ -1395,8 +1413,8 @@ plots.images(shown, titles=says, rows=["x", "plain PGD", "knows the guard"], siz
 # %% demo="claims"
 claimed["detector, ε = 0.2"] = 1 - gets_through(x_pgd).float().mean().item()
 broken["detector, ε = 0.2"] = 1 - gets_through(x_guard).float().mean().item()
-plots.claims({name: (claimed[name], broken[name]) for name in claimed}, names=("as claimed", "as broken"),
-             reference=("no defence, ε = 0.15", bare), xlabel="robust accuracy")
+plots.claims({name: (claimed[name], broken[name]) for name in claimed},
+             reference=("no defence, ε = 0.15", bare))
 
 # %% [markdown]
 # After the attack that knows it, each defence stands about where the network stood without it. That is what the slide's last line means: *fixing a "bad" model seems not to be the solution*. The decision boundaries of this network run close by the images, everywhere, and an add-on that leaves them there leaves the problem there. What is left is to move them: by another *training*. That is assignment 07.
