@@ -62,13 +62,13 @@ def defence_explorer(
             raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
     scene = _Scene(model, x, y, defences)
     controls: dict[str, Number | Choice] = {
-        "defence": Choice("defence", defence, {name: name for name in defences}),
+        "defence": Choice("defence", defence, {name: name for name in defences}, width="15em"),
         "attacker": Choice("attacker", attacker, {"naive": "naive", "adaptive": "adaptive"}),
         "eps": Number("eps", eps, 0.0, 0.3, 0.01),
         "steps": Number("steps", steps, 1, 40, 1),
         "image": Number("image", min(image, len(x) - 1), 0, len(x) - 1, 1),
     }
-    return Explorer(scene.draw, controls, size=(9.6, 4.1), panels=scene.PANELS)
+    return Explorer(scene.draw, controls, size=(9.6, 3.8), panels=scene.PANELS)
 
 
 class _Attack(NamedTuple):
@@ -88,7 +88,7 @@ class _Attack(NamedTuple):
 class _Scene:
     """The picture of `defence_explorer`."""
 
-    PANELS = ((0.01, 0.13, 0.25, 0.6), (0.345, 0.16, 0.27, 0.57), (0.71, 0.16, 0.275, 0.57))
+    PANELS = ((0.01, 0.11, 0.25, 0.65), (0.345, 0.15, 0.27, 0.61), (0.71, 0.15, 0.275, 0.61))
 
     def __init__(self, model: Classifier, x: Tensor, y: Tensor, defences: dict[str, Defence]) -> None:
         self.bare, self.x, self.y, self.defences = model, x, y, defences
@@ -202,7 +202,7 @@ class _Scene:
                 steps, done.leads.min(axis=1), done.leads.max(axis=1), color=plots.BLUE, alpha=0.18, linewidth=0
             )
         axes.plot(steps, mean, color=plots.BLUE, linestyle="--" if chosen.random else "-", linewidth=2.5)
-        axes.plot(steps[-1], mean[-1], "o", color="black", markersize=7)
+        axes.plot(steps[-1], mean[-1], "o", color="black", markersize=7, clip_on=False)
         axes.axhline(0, color="black", linewidth=1, linestyle=":")
         axes.set(xlim=(-0.3, len(steps) - 0.7), ylim=(bottom * 1.15, top * 1.3), xlabel="steps")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

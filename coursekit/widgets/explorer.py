@@ -70,17 +70,21 @@ class Number:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several options, as a labelled list to choose from. options: what is shown -> the value."""
+    """One of several options, as a labelled list to choose from. options: what is shown -> the value.
+
+    width: of label and list together, wide enough for the longest option.
+    """
 
     label: str
     start: Any
     options: Mapping[str, Any]
+    width: str = "13em"
 
     def build(self) -> tuple[ipywidgets.Widget, ipywidgets.Widget]:
         """The widget that holds the value, and the row that is shown."""
         box = ipywidgets.Dropdown(
             options=list(self.options.items()), value=self.start, description=self.label,
-            layout=ipywidgets.Layout(width="13em"), style=LABELS,
+            layout=ipywidgets.Layout(width=self.width), style=LABELS,
         )  # fmt: skip
         return box, box
 

@@ -90,6 +90,11 @@ def test_every_control_has_a_label(explorer):
     assert [box.description for box in explorer.inputs.values()] == ["how far", "say"]
 
 
+def test_a_list_is_as_wide_as_its_options_need():
+    box, _ = widgets.Choice("say", 1, {"a rather long option": 1}, width="20em").build()
+    assert box.layout.width == "20em"
+
+
 def test_whole_numbers_stay_whole():
     box, _ = widgets.Number("steps", 3, 1, 9, 1).build()
     box.value = 5
