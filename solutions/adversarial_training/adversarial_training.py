@@ -1019,6 +1019,14 @@ def _(adversarial_training):
                 "Make a generator from the seed in every call, and draw the order from it.")
     expect.that(not all(expect.same(run(seed), first, 1e-6) for seed in (1, 2, 3, 4)), "the same weights with the seeds 0 to 4",
                 "another order with another seed", "torch.randperm(len(x), generator=generator): is the order random, and from the seed?")
+    # With the same order in every epoch two epochs are one, and one more from where it ended, with the same seed.
+    def one_and_one(seed):
+        halfway = adversarial_training(curved, some_x, some_y, 0.1, 1, 2, 1.0, seed)
+        onwards = checks.network(("linear", *halfway[:2]), ("tanh",), ("linear", *halfway[2:]), name="the network after an epoch")
+        return flat(adversarial_training(onwards, some_x, some_y, 0.1, 1, 2, 1.0, seed), curved)
+
+    expect.that(not all(expect.same(run(seed, 2), one_and_one(seed), 1e-6) for seed in (0, 1, 2)), "the same order in both epochs",
+                "another order in every epoch", "Make the generator once, before the first epoch; draw an order from it in each.")
 
 # One strong feature that is wrong for one image in ten, and fifty weak ones, always right, that eps can turn around.
 source = torch.Generator().manual_seed(0)

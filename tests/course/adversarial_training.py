@@ -672,6 +672,24 @@ def adversarial_training(model, x, y, eps, epochs, batch_size, lr, seed):
             training.training_step(model, optimizer, x[batch], y[: len(batch)], partial(inner_attack, eps=eps))
     return [p.detach().clone() for p in model.parameters()]
 
+# %% wrong="adversarial_training" name="the generator anew in every epoch" says="Make the generator once"
+def adversarial_training(model, x, y, eps, epochs, batch_size, lr, seed):
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    for _ in range(epochs):
+        generator = torch.Generator().manual_seed(seed)
+        for batch in torch.randperm(len(x), generator=generator).split(batch_size):
+            training.training_step(model, optimizer, x[batch], y[batch], partial(inner_attack, eps=eps))
+    return [p.detach().clone() for p in model.parameters()]
+
+# %% wrong="adversarial_training" name="stale weights: the attack meets a copy" says="attacked once, before training"
+def adversarial_training(model, x, y, eps, epochs, batch_size, lr, seed):
+    generator, first = torch.Generator().manual_seed(seed), copy.deepcopy(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    for _ in range(epochs):
+        for batch in torch.randperm(len(x), generator=generator).split(batch_size):
+            training.training_step(model, optimizer, inner_attack(first, x[batch], y[batch], eps), y[batch])
+    return [p.detach().clone() for p in model.parameters()]
+
 # %% right="adversarial_training" name="all by hand"
 def adversarial_training(model, x, y, eps, epochs, batch_size, lr, seed):
     torch.manual_seed(seed)
