@@ -96,15 +96,16 @@ exercise = checks.Exercise("quantize", points=2, by_hand=["coursekit.defenses.Qu
 
 @exercise.case("five levels: 0, 0.25, 0.5, 0.75, 1")
 def _(quantize):
-    x = torch.tensor([[0.05, 0.2, 0.3], [0.45, 0.7, 0.97]])
+    x = torch.tensor([[0.05, 0.15, 0.3], [0.45, 0.7, 0.97]])
     expect.close(quantize(x, 5), torch.tensor([[0.0, 0.25, 0.25], [0.5, 0.75, 1.0]]), mistakes={
-        "You cut off instead of rounding: 0.2 is nearer to 0.25 than to 0.": (4 * x).floor() / 4,
+        "You cut off instead of rounding: 0.15 is nearer to 0.25 than to 0.": (4 * x).floor() / 4,
         "You always round up: 0.05 is nearer to 0 than to 0.25.": (4 * x).ceil() / 4,
         "These are steps of 1/5, which makes six levels. From 0 to 1 there are levels - 1 steps.": (5 * x).round() / 5,
         "These are steps of 1/5, cut off: five levels, but white is not one of them. From 0 to 1 there are levels - 1 steps.":
             (5 * x).floor() / 5,
         "These are the numbers of the levels. Shrink them back to [0, 1].": (4 * x).round(),
         "You stretch by one number and shrink by another.": (5 * x).round() / 4,
+        "You stretch by levels - 1, and shrink by levels.": (4 * x).round() / 5,
         "Every pixel is stretched first and never rounded.": 4 * x,
         "Nothing was rounded.": x,
         "Only black and white are left. There are five levels.": x.round(),
@@ -737,7 +738,9 @@ def _(fooled_shares):
         "The mean of the draws counts draws of all images: divide by B * S.": torch.tensor([0.75, 1.25, 0.5]),
         "The logits of the draws are averaged first. Each draw is an answer of its own.": torch.tensor([mean, mean, mean]),
         "any and all run over the images. They belong over the draws of each image: dim=1.": torch.tensor([1.0, 0.625, 0.0]),
-    }, hint="A table of booleans first: image by draw, wrong or not. Then any, mean, all.")
+        "These are percentages. Shares lie between 0 and 1.": torch.tensor([75.0, 62.5, 50.0]),
+    }, hint="A table of booleans first, image by draw: is the largest of the K logits (dim=2) another one than that of y? "
+            "Then any, mean, all.")
 
 @exercise.case("three images, five draws")
 def _(fooled_shares):
@@ -1032,10 +1035,15 @@ def _(logit_slope):
     p = torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]])
     logits, y = p.log() + 2.0, torch.tensor([1, 2])
     onehot = torch.eye(3)[y]
-    expect.close(expect.tensor(logit_slope(logits, y), like=logits), p - onehot, mistakes={
+    got = logit_slope(logits, y)
+    expect.that(not (isinstance(got, torch.Tensor) and got.shape == y.shape), got, "a tensor of shape (2, 3)",
+                "That is one number for each image, the derivative by a single logit. Asked for is the one by every logit.")
+    expect.close(expect.tensor(got, like=logits), p - onehot, mistakes={
         "The sign is wrong: the loss falls where z_y grows.": onehot - p,
         "These are the probabilities. Where is the first term, -z_y?": p,
         "This is divided by the number of images: each row is the gradient of one image's loss alone.": (p - onehot) / 2,
+        "An index such as [:, y] takes the columns of all labels in every row. Pair each row with its own: [torch.arange(len(y)), y].":
+            p - onehot.amax(dim=0),
         "1 is taken away from every class. The term -z_y has a derivative for i = y only.": p - 1,
         "The softmax runs over the batch. It belongs over the classes, within each row: dim=1.": logits.softmax(dim=0) - onehot,
         "This is the derivative of the probability p_y, not of the loss.": p * (onehot - p[[0, 1], y, None]),
@@ -1343,7 +1351,8 @@ def judged(hit, alarm, right, x_adv, x, wanted):
     if torch.equal(x_adv, x):
         hint = "Nothing moved."
     elif caught > 0.5:
-        hint = f"The detector raises an alarm at {caught:.0%}. Its score must be a part of what is minimised, for as long as it is above the threshold."
+        hint = (f"The detector raises an alarm at {caught:.0%}. Its score must be a part of what is minimised, for as long as it is above "
+                "the threshold. If it is: in units of the threshold, with enough weight, and with some room below it?")
     elif hits < 0.3 and right > 0.8:
         hint = "Nearly all are still taken for what they are: does the loss of the target fall in every step, or is the score all that counts?"
     elif hits < 0.3:

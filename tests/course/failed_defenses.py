@@ -18,6 +18,10 @@ def quantize(x, levels):
 def quantize(x, levels):
     return (x * (levels - 1)).round()
 
+# %% wrong="quantize" name="stretched and shrunk by different numbers" says="shrink by levels"
+def quantize(x, levels):
+    return (x * (levels - 1)).round() / levels
+
 # %% wrong="quantize" name="not rounded" says="Nothing was rounded"
 def quantize(x, levels):
     return x * (levels - 1) / (levels - 1)
@@ -429,6 +433,11 @@ def fooled_shares(logits, y):
     wrong = logits.argmax(2) != y[:, None]
     return wrong.any(1).float(), wrong.float().mean(1), wrong.all(1).float()
 
+# %% wrong="fooled_shares" name="percentages" says="These are percentages"
+def fooled_shares(logits, y):
+    wrong = logits.argmax(2) != y[:, None]
+    return [100 * part.float().mean().item() for part in (wrong.any(1), wrong, wrong.all(1))]
+
 # %% wrong="fooled_shares" name="only the average" says="Return three"
 def fooled_shares(logits, y):
     return (logits.argmax(2) != y[:, None]).float().mean().item()
@@ -587,6 +596,16 @@ def logit_slope(logits, y):
 # %% wrong="logit_slope" name="index of all rows" says="taken away from every class"
 def logit_slope(logits, y):
     return logits.softmax(1) - 1
+
+# %% wrong="logit_slope" name="columns of all labels" says="Pair each row with its own"
+def logit_slope(logits, y):
+    slope = logits.softmax(1)
+    slope[:, y] -= 1
+    return slope
+
+# %% wrong="logit_slope" name="of the right class only" says="derivative by a single logit"
+def logit_slope(logits, y):
+    return logits.softmax(1)[torch.arange(len(y)), y] - 1
 
 # %% wrong="logit_slope" name="exponential by hand" says="use softmax"
 def logit_slope(logits, y):
@@ -767,6 +786,15 @@ def slip_past(model, detector, x, target, eps, threshold):
         z = z.detach().requires_grad_(True)
         cost = losses.cross_entropy(model(z), target) + 5 * (detector.score(z).detach() / threshold - 0.9).clamp_min(0)
         z = ball.project(z.detach() - eps / 8 * torch.autograd.grad(cost.sum(), z)[0].sign(), x)
+    return z
+
+# %% wrong="slip_past" name="excess in raw units, no room" says="in units of the threshold"
+def slip_past(model, detector, x, target, eps, threshold):
+    z = x.clone()
+    for _ in range(40):
+        z = z.detach().requires_grad_(True)
+        cost = losses.cross_entropy(model(z), target).mean() + 5 * torch.relu(detector.score(z) - threshold).mean()
+        z = LpBall(eps, math.inf).project(z.detach() - eps / 16 * torch.autograd.grad(cost, z)[0].sign(), x)
     return z
 
 # %% wrong="slip_past" name="leaves the ball" says="a pixel that moved by"
