@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from coursekit.checks.exercise import failing
+from coursekit.checks.student import unwritten
 from coursekit.checks.values import to_student
 
 
@@ -44,8 +45,9 @@ def yours(name: str, otherwise: Callable) -> Callable:
                     return result
                 why = f"returned {_kind(result)} instead of {_kind(expected)}"
             except Exception as error:
-                stub = isinstance(error, NotImplementedError)
-                why = "is not written yet" if stub else f"raised {type(error).__name__}"
+                stub = unwritten(error, name, vars(sys.modules["__main__"]))
+                why = f"calls {stub}, which is not written yet" if stub else f"raised {type(error).__name__}"
+                why = "is not written yet" if stub == name else why
             finally:
                 for model in arguments:
                     if isinstance(model, nn.Module):

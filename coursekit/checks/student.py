@@ -73,13 +73,26 @@ class Notebook:
         except KeyboardInterrupt:  # the person at the keyboard
             raise
         except BaseException as error:
-            # The stub's error says nothing; torch's own ones of this type say what is not implemented.
-            stub = isinstance(error, NotImplementedError) and not str(error)
-            return Reply(not_attempted=True) if stub else Reply(error=_one_line(error))
+            stub = unwritten(error, name, self.namespace)
+            if stub == name:
+                return Reply(not_attempted=True)
+            return Reply(error=f"your {stub}, which this calls, is not written yet" if stub else _one_line(error))
         changes = [_change(was, now) for was, now in zip(before, sent, strict=True)]
         names = _argument_names(function, len(sent))
         changed = [f"{name} {change}" for name, change in zip(names, changes, strict=True) if change]
         return Reply(value=value, not_attempted=value is Ellipsis, changed=changed)
+
+
+def unwritten(error: BaseException, name: str, namespace: dict[str, Any]) -> str:
+    """Whose stub raised `error` in a call of `name`: that of `name` itself or of another function of the notebook that
+    it calls; "" if it is another error."""
+    # The stub's error says nothing; torch's own ones of this type say what is not implemented.
+    if not isinstance(error, NotImplementedError) or str(error):
+        return ""
+    called = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    named = {value.__code__: key for key, value in namespace.items() if inspect.isfunction(value)}
+    found = next((named[code] for code in reversed(called) if code in named), name)
+    return name if namespace.get(found) is namespace.get(name) else found
 
 
 _student: Student = Notebook()
@@ -153,7 +166,7 @@ def _out_of_reach(by_hand: Sequence[str], namespace: dict[str, Any]) -> Iterator
             original = getattr(owner, name)
 
             def reminder(*_: Any, dotted: str = dotted, **__: Any) -> Any:
-                raise RuntimeError(f"{dotted} is what this exercise asks you to write yourself")
+                raise RuntimeError(f"{dotted} does for you what this exercise asks you to write yourself")
 
             stack.enter_context(mock.patch.object(owner, name, reminder))
             for key in [key for key, value in namespace.items() if value is original]:
@@ -179,6 +192,7 @@ _EXPLANATIONS = {
     "Can't call numpy() on Tensor that requires grad": "Call .detach() first.",
     "Torch not compiled with CUDA": "There need not be a GPU: compute where the input lies (x.device).",
     "Found no NVIDIA driver": "There need not be a GPU: compute where the input lies (x.device).",
+    "which this calls, is not written yet": "Write that one first, or do without it here.",
     "positional argument": "Keep the arguments of the function as they are given.",
     "unexpected keyword argument": "Keep the arguments of the function as they are given.",
 }

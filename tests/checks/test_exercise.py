@@ -71,6 +71,25 @@ def test_stub_is_not_attempted_in_every_case():
     assert report["points"] == 0
 
 
+def test_a_stub_that_a_written_function_calls_is_named():
+    def helper(x):
+        raise NotImplementedError()
+
+    def with_a_part_unwritten(x):
+        def part():
+            raise NotImplementedError()
+
+        return part()
+
+    report = score(lambda x: helper(x), returns_two, helper=helper)
+    assert report["status"] == "crashed"
+    assert "your helper, which this calls, is not written yet" in report["reason"]
+    assert report["cases"][0]["hint"] == "Write that one first, or do without it here."
+    assert score(lambda x: helper(x), returns_two)["status"] == "not attempted"  # its own: no other name is known
+    assert score(with_a_part_unwritten, returns_two)["status"] == "not attempted"
+    assert score(helper, returns_two, other_name=helper)["status"] == "not attempted"
+
+
 @pytest.mark.parametrize("value", [2, 2.0, torch.tensor(2.0), torch.tensor([2]), np.float64(2), np.array(2.0)[()]])
 def test_any_kind_of_number_counts(value):
     assert score(lambda x: value, returns_two)["status"] == "passed"
@@ -379,6 +398,11 @@ def test_figures_use_the_students_function_where_it_works(monkeypatch, capsys):
     attack = checks.yours("double", lambda x: -1)
     assert [attack(4), attack(5)] == [-1, -1]
     assert capsys.readouterr().out.count("is not written yet") == 1
+
+    monkeypatch.setattr(main, "half", stub, raising=False)
+    monkeypatch.setattr(main, "double", lambda x: 4 * main.half(x), raising=False)
+    assert checks.yours("double", lambda x: -1)(4) == -1
+    assert "Your `double` calls half, which is not written yet" in capsys.readouterr().out
 
 
 def test_a_function_that_fails_its_check_is_not_shown_in_figures(monkeypatch, capsys):
