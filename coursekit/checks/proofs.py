@@ -11,15 +11,141 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from coursekit.attacks import opposite_ends
 from coursekit.certify.enumeration import TinyNetwork, Vector, finite, worst
 from coursekit.checks import expect
-from coursekit.checks.classifiers import ClassifierSpec
-from coursekit.checks.failures import Wrong
+from coursekit.checks.classifiers import ClassifierSpec, classifier
+from coursekit.checks.failures import Crashed, Wrong
+from coursekit.checks.student import Function
 from coursekit.checks.values import describe
 from coursekit.checks.values import number as shown
 
 CLEAR = 0.01  # by how much a logit must lead: no proof hangs on a tie or on rounding
 MOST_INPUTS, MOST_NEURONS = 3, 8
+
+
+COST = (
+    "f answers once for each end and once for each halving. Is a label asked for twice, or the distance taken in "
+    "another norm than p? Or does the distance not halve, or the loop not stop?"
+)
+
+
+def mask(got: Any, count: int, *, over: str) -> Tensor:
+    """One boolean for each of `count` points. over: what each point is compared with, for the hints. Returns it."""
+    got = expect.tensor(got)
+    if got.dtype == torch.int64 and got.shape != (count,):
+        raise Wrong(describe(got), f"{count} booleans",
+                    "A mask, not indices: one True or False for each point, robust or not.")  # fmt: skip
+    if tuple(got.shape) != (count,):
+        raise Wrong(f"shape {tuple(got.shape)}", f"shape ({count},)",
+                    f"One answer for each point: reduce over the {over} that it is compared with.")  # fmt: skip
+    if got.dtype != torch.bool:
+        raise Wrong(f"dtype {str(got.dtype).removeprefix('torch.')}", "booleans",
+                    "A mask: a comparison gives booleans. Is each point not robust, True or False?")  # fmt: skip
+    return got
+
+
+def among(points: Tensor, labels: Tensor, eps: float, p: float) -> Tensor:
+    """Which points (N, d) of a finite domain have another of another label less than eps away: bool (N,)."""
+    distances = [torch.linalg.vector_norm(points - point, ord=p, dim=1) for point in points]
+    return torch.stack(
+        [((away < eps) & (labels != label)).any() for away, label in zip(distances, labels, strict=True)]
+    )
+
+
+def found_pair(
+    opposite_pair: Function, kind: str, *arguments: Any, a: Any, b: Any, eps: float, p: float
+) -> tuple[Tensor, Tensor]:
+    """The answer to one problem, looked at with a classifier of the check's own. kind, arguments: see `classifier`.
+
+    a, b: (d,), of different labels. The classifier answers once for each end and once for each halving.
+    """
+    a, b = (torch.as_tensor(point, dtype=torch.float64) for point in (a, b))
+    judge = classifier(kind, *arguments, d=len(a)).build()
+    if judge(a) == judge(b):
+        raise ValueError("a and b must have different labels")
+    halvings = len(opposite_ends(judge, a, b, eps=eps, p=p)) - 1
+    spec = classifier(kind, *arguments, d=len(a), budget=halvings + 2)
+    try:
+        got = opposite_pair(spec, a, b, eps, p)
+    except Crashed as crash:
+        if "f has answered" in crash.got:
+            crash.hint = COST
+        raise
+    x, x_tilde = pair(
+        got, spec, eps, p, hint="Halve on, until the distance is below eps. Is it the distance in the norm p?"
+    )
+    expect.unchanged(opposite_pair)
+    return x, x_tilde
+
+
+def lowest_of_ball(weight: Tensor, bias: Tensor, x: Tensor, y: Tensor, eps: float) -> Tensor:
+    """The lowest lead of y over its strongest rival in the closed L-inf ball, for logits W x + b: (B,).
+
+    The lead over one rival falls by eps times the L1 norm of w_y - w_k; the lowest of all counts. weight: (K, d),
+    bias: (K,), x: (B, d), y: (B,). Source: Hoelder's inequality.
+    """
+    away = weight[y][:, None] - weight
+    leads = (x[:, None] * away).sum(dim=2) + bias[y][:, None] - bias - eps * away.abs().sum(dim=2)
+    return leads.scatter(1, y[:, None], math.inf).amin(dim=1)
+
+
+def best_of_ball(best_step: Function, weight: Tensor, bias: Tensor, x: Tensor, y: Tensor, eps: float) -> None:
+    """best_step(weight, bias, x, y, eps) is in the L-inf ball of each x, with a lead of y as low as anywhere in it."""
+    got = expect.tensor(best_step(weight, bias, x, y, eps), like=x)
+    expect.unchanged(best_step)
+    _in_box(got, x, eps)
+    logits = got @ weight.T + bias
+    others = logits.scatter(1, y[:, None], -math.inf).amax(dim=1)
+    reached, truth = logits.gather(1, y[:, None]).squeeze(1) - others, lowest_of_ball(weight, bias, x, y, eps)
+    wrong = int((reached - truth).argmax())
+    hint = next((why for why, points in _slips(weight, bias, x, y, eps).items() if expect.same(got, points)), "")
+    expect.close(reached[wrong], truth[wrong].item(), hint=hint or
+                 "One corner for each rival, and for each point the one with the lowest lead of y there.")  # fmt: skip
+
+
+def _in_box(got: Tensor, x: Tensor, eps: float) -> None:
+    if bool(((x < 0) | (x > 1)).any()) and float(got.min()) >= 0 and float(got.max()) <= 1:
+        raise Wrong("coordinates that are all in [0, 1]", f"points within eps = {shown(eps)} of each x",
+                    "There is no image range here: these are points of R^d. Do not clamp.")  # fmt: skip
+    furthest = float((got - x).abs().max())
+    if furthest > eps * (1 + 1e-4) + 1e-6:
+        raise Wrong(f"a coordinate that moved by {shown(furthest)}", f"at most eps = {shown(eps)}",
+                    "No coordinate may move by more than eps. Is a sign scaled by eps, once?")  # fmt: skip
+
+
+def _slips(weight: Tensor, bias: Tensor, x: Tensor, y: Tensor, eps: float) -> dict[str, Tensor]:
+    """What a typical slip in `best_step` gives: hint -> points (B, d)."""
+    away = weight[y][:, None] - weight
+    corners = x[:, None] - eps * away.sign()
+    rows, logits = torch.arange(len(x)), x @ weight.T + bias
+    runner_up = logits.scatter(1, y[:, None], -math.inf).argmax(dim=1)
+    without = (corners * away).sum(dim=2).scatter(1, y[:, None], math.inf).argmin(dim=1)
+    leads = (corners * away).sum(dim=2) + bias[y][:, None] - bias
+    mixture = x + eps * (logits.softmax(dim=1) @ weight - weight[y]).sign()
+    nearest = corners[rows, runner_up]
+    one = "You take only the rival that is strongest at x. Another one may gain more on the way: try them all."
+    if bool((nearest == mixture).all()):
+        one = (
+            "This is the corner against the rival that is strongest at x, and FGSM's as well. "
+            "Another rival may gain more on the way: try them all."
+        )
+    return {
+        "Nothing was added to x.": x,
+        one: nearest,
+        "This is FGSM with the cross-entropy, which mixes the rivals. Take one corner for each rival.": mixture,
+        "These corners make the lead of y larger. The step goes against w_y - w_k.": 2 * x - nearest,
+        "You lower the logit of y, whatever the rivals do. The lead is a difference: w_y - w_k.": x
+        - eps * weight[y].sign(),
+        "The bias is missing: the lead of y over k at a corner has b_y - b_k in it.": corners[rows, without],
+        "You take one rival for the whole batch. Each point has a best one of its own.": corners[:, _for_all(leads, y)],
+    }
+
+
+def _for_all(leads: Tensor, y: Tensor) -> int:
+    """The class over which the leads (B, K) are lowest in the mean, among those that are no point's own."""
+    own = torch.zeros(leads.shape[1], dtype=torch.bool).index_fill(0, y, True)
+    return int(leads.mean(dim=0).masked_fill(own, math.inf).argmin())
 
 
 def pair(got: Any, spec: ClassifierSpec, eps: float, p: float, *, hint: str = "") -> tuple[Tensor, Tensor]:
@@ -42,7 +168,8 @@ def pair(got: Any, spec: ClassifierSpec, eps: float, p: float, *, hint: str = ""
         same = (
             "x~ is x itself."
             if distance == 0
-            else "In every step one end keeps label 0 and the other label 1: return the ends."
+            else "Which end has the middle's label? That one moves to the middle, the other stays: so the ends keep "
+            "different labels."
         )
         raise Wrong(f"f(x) = {labels[0]} and f(x~) = {labels[1]}", "two different labels", same)
     if not distance < eps:
@@ -87,7 +214,7 @@ def construction(got: Any) -> Construction:
         raise Wrong("None", wanted, "Did you forget a return?")
     if not isinstance(got, dict) or not {"layers", "x", "y"} <= set(got):
         keys = "the keys " + ", ".join(map(repr, got)) if isinstance(got, dict) else describe(got)
-        raise Wrong(keys, wanted, "The docstring shows the form.")
+        raise Wrong(keys, wanted, _FORM)
     layers = got["layers"]
     if not isinstance(layers, list | tuple) or len(layers) != 2:
         count = f"{len(layers)} layers" if isinstance(layers, list | tuple) else describe(layers)
@@ -95,8 +222,11 @@ def construction(got: Any) -> Construction:
             count, "two layers, (W1, b1) and (W2, b2)", "One hidden layer with ReLUs between the two is enough."
         )
     if not all(isinstance(layer, list | tuple) and len(layer) == 2 for layer in layers):
-        raise Wrong("a layer that is not a pair", "each layer as (weights, biases)")
+        raise Wrong("a layer that is not a pair", "each layer as (weights, biases)",
+                    "Plain numbers are wanted, not a torch module. " + _FORM)  # fmt: skip
     numbers = [_plain(part) for layer in layers for part in layer]
+    for name, part, depth in zip(("W1", "b1", "W2", "b2"), numbers, (2, 1, 2, 1), strict=True):
+        _expect_nested(name, part, depth)
     try:
         network = TinyNetwork.of_numbers(*numbers)
     except ValueError as error:
@@ -107,12 +237,12 @@ def construction(got: Any) -> Construction:
     try:
         x = finite(_plain(got["x"]))
     except ValueError:
-        raise Wrong(describe(got["x"]), "x as a list of finite numbers") from None
+        raise Wrong(describe(got["x"]), "x as a list of finite numbers", _FORM) from None
     if len(x) != network.inputs:
-        raise Wrong(f"{len(x)} numbers in x", f"{network.inputs}, as W1 has columns")
+        raise Wrong(f"{len(x)} numbers in x", f"{network.inputs}, as W1 has columns", _FORM)
     label = _plain(got["y"])
     if isinstance(label, bool) or label not in (0, 1):
-        raise Wrong(describe(got["y"]), "y as 0 or 1")
+        raise Wrong(describe(got["y"]), "y as 0 or 1", _FORM)
     return Construction(network, x, int(label))
 
 
@@ -153,6 +283,7 @@ def has_an_adversarial_example(made: Construction, eps: float) -> None:
                     f"a point where the other leads by {CLEAR}", none if found.lead >= CLEAR else _NARROW)  # fmt: skip
 
 
+_FORM = "It is about the form, not yet about FGSM; the docstring shows it."
 _NARROW = "Too narrow a lead to be sure of: multiply the weights of the last layer."
 
 
@@ -163,10 +294,31 @@ def _clear(lead: Fraction, what: str, hint: str) -> None:
 
 def _expect_small(network: TinyNetwork) -> None:
     if len(network.second) != 2:
-        raise Wrong(f"{len(network.second)} classes", "two classes: W2 has two rows")
+        raise Wrong(f"{len(network.second)} classes", "two classes: W2 has two rows", _FORM)
     if len(network.first) > MOST_NEURONS or network.inputs > MOST_INPUTS:
-        raise Wrong(f"{network.inputs} inputs, {len(network.first)} neurons",
+        raise Wrong(f"{_many(network.inputs, 'input')}, {_many(len(network.first), 'neuron')}",
                     f"at most {MOST_INPUTS} inputs and {MOST_NEURONS} neurons", "An example may be small.")  # fmt: skip
+
+
+def _expect_nested(name: str, part: Any, depth: int) -> None:
+    """A matrix is a list of lists, a vector a list of numbers."""
+    found, inner = 0, part
+    while isinstance(inner, list) and found < 3:
+        found, inner = found + 1, inner[0] if inner else None
+    if found != depth:
+        kinds = {0: "one number", 1: "a flat list", 2: "a list of lists"}
+        form = {1: "a vector: a list with one number", 2: "a matrix: a list with one row, itself a list,"}[depth]
+        hint = f"{name} is {form} for each neuron or logit."
+        got = (
+            kinds.get(found, "lists nested deeper")
+            if inner is None or isinstance(inner, int | float)
+            else describe(part)
+        )
+        raise Wrong(f"{name} as {got}", f"{name} as {kinds[depth]}", hint)
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count} {thing}{'s' * (count != 1)}"
 
 
 def _short(value: Fraction) -> str:

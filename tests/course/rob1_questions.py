@@ -26,7 +26,7 @@ def not_robust(x, jumps, eps):
         return (jumps <= u[:, None]).sum(dim=1) % 2
     return label(x - eps + 1e-9) != label(x + eps - 1e-9)
 
-# %% wrong="not_robust" name="any over the wrong axis" says="shape"
+# %% wrong="not_robust" name="any over the wrong axis" says="reduce over the jumps"
 def not_robust(x, jumps, eps):
     return ((x[:, None] - jumps).abs() < eps).any(dim=0)
 
@@ -49,6 +49,31 @@ def not_robust(x, jumps, eps):
 # %% wrong="not_robust" name="no return" says="forget a return"
 def not_robust(x, jumps, eps):
     near = ((x[:, None] - jumps).abs() < eps).any(dim=1)
+
+# %% wrong="not_robust" name="101 points of each ball are tried" says="Do you try some points of the ball?"
+def not_robust(x, jumps, eps):
+    def label(u):
+        return (jumps <= u[..., None]).sum(dim=-1) % 2
+    steps = eps * torch.linspace(-1, 1, 103, dtype=torch.float64)[1:-1]
+    return (label(x[:, None] + steps) != label(x)[:, None]).any(dim=1)
+
+# %% wrong="not_robust" name="the label at x + eps itself" says="that is not in the open ball"
+def not_robust(x, jumps, eps):
+    def label(u):
+        return (jumps <= u[:, None]).sum(dim=1) % 2
+    return label(x - eps) != label(x + eps)
+
+# %% wrong="not_robust" name="one answer for all" says="One answer for each point"
+def not_robust(x, jumps, eps):
+    return ((x[:, None] - jumps).abs() < eps).any()
+
+# %% wrong="not_robust" name="indices" says="A mask, not indices"
+def not_robust(x, jumps, eps):
+    return ((x[:, None] - jumps).abs() < eps).any(dim=1).nonzero()[:, 0]
+
+# %% wrong="not_robust" name="all are robust" says="You find no point at all"
+def not_robust(x, jumps, eps):
+    return torch.zeros(len(x), dtype=torch.bool)
 
 # %% right="not_robust" name="a loop over the points"
 def not_robust(x, jumps, eps):
@@ -107,6 +132,14 @@ def halvings_needed(distance, eps):
         distance, k = distance / 2, k + 1
     return k
 
+# %% wrong="halvings_needed" name="the ratio, cut to a whole number" says="each question halves"
+def halvings_needed(distance, eps):
+    return int(distance / eps)
+
+# %% wrong="halvings_needed" name="natural logarithm, the ceiling" says="natural logarithm"
+def halvings_needed(distance, eps):
+    return max(0, math.ceil(math.log(distance / eps))) if distance else 0
+
 # %% right="halvings_needed" name="floor of the logarithm"
 def halvings_needed(distance, eps):
     if distance < eps:
@@ -159,7 +192,7 @@ def opposite_pair(f, a, b, eps, p):
         a, b = (middle, b) if f(middle) == label else (a, middle)
     return a, b
 
-# %% wrong="opposite_pair" name="the wrong half" says="return the ends"
+# %% wrong="opposite_pair" name="the wrong half" says="Which end has the middle's label?"
 def opposite_pair(f, a, b, eps, p):
     label = f(a)
     while torch.linalg.vector_norm(a - b, ord=p) >= eps:
@@ -221,13 +254,36 @@ def opposite_pair(f, a, b, eps, p):
 def opposite_pair(f, a, b, eps, p):
     return attacks.opposite_ends(f, a, b, eps=eps, p=p)[-1]
 
-# %% wrong="opposite_pair" name="a fixed number of halvings" says="Is a label asked for twice"
+# %% wrong="opposite_pair" name="a fixed number of halvings" says="or the loop not stop"
 def opposite_pair(f, a, b, eps, p):
     label = f(a)
     for _ in range(60):
         middle = (a + b) / 2
         a, b = (middle, b) if f(middle) == label else (a, middle)
     return a, b
+
+# %% wrong="opposite_pair" name="another function that is not written" says="your halvings_needed, which this calls, is not written yet"
+def halvings_needed(distance, eps):
+    raise NotImplementedError()
+
+def opposite_pair(f, a, b, eps, p):
+    label = f(a)
+    for _ in range(halvings_needed(torch.linalg.vector_norm(a - b, ord=p).item(), eps)):
+        middle = (a + b) / 2
+        a, b = (middle, b) if f(middle) == label else (a, middle)
+    return a, b
+
+# %% wrong="opposite_pair" name="half the difference" says="Or does the distance not halve"
+def opposite_pair(f, a, b, eps, p):
+    label = f(a)
+    while torch.linalg.vector_norm(a - b, ord=p) >= eps:
+        middle = (a - b) / 2
+        a, b = (middle, b) if f(middle) == label else (a, middle)
+    return a, b
+
+# %% wrong="opposite_pair" name="the package's checker" says="write yourself"
+def opposite_pair(f, a, b, eps, p):
+    return coursekit.attacks.bisection.opposite_ends(f, a, b, eps=eps, p=p)[-1]
 
 # %% right="opposite_pair" name="along t in [0, 1], both ends asked"
 def opposite_pair(f, a, b, eps, p):
@@ -294,7 +350,7 @@ def not_robust_among(points, labels, eps, p):
                 out[i] = True
     return out
 
-# %% wrong="not_robust_among" name="a matrix of pairs" says="shape"
+# %% wrong="not_robust_among" name="a matrix of pairs" says="reduce over the points"
 def not_robust_among(points, labels, eps, p):
     return (torch.cdist(points, points, p=p) < eps) & (labels[:, None] != labels)
 
@@ -304,7 +360,7 @@ def not_robust_among(points, labels, eps, p):
     near = torch.cdist(points, zero, p=p), torch.cdist(points, one, p=p)
     return torch.where(labels == 0, (near[1] < eps).any(1), torch.where(labels == 1, (near[0] < eps).any(1), torch.tensor(False)))
 
-# %% wrong="not_robust_among" name="the nearest point decides" says="another label"
+# %% wrong="not_robust_among" name="the nearest point decides" says="look at the nearest point alone"
 def not_robust_among(points, labels, eps, p):
     if len(points) == 1:
         return torch.tensor([False])
@@ -312,6 +368,30 @@ def not_robust_among(points, labels, eps, p):
     distance.fill_diagonal_(math.inf)
     nearest = distance.min(dim=1)
     return (nearest.values < eps) & (labels[nearest.indices] != labels)
+
+# %% wrong="not_robust_among" name="labels with themselves" says="Are the labels of all pairs compared"
+def not_robust_among(points, labels, eps, p):
+    return ((torch.cdist(points, points, p=p) < eps) & (labels != labels)).any(dim=1)
+
+# %% wrong="not_robust_among" name="the norm over the points" says="distances taken over the coordinates"
+def not_robust_among(points, labels, eps, p):
+    away = torch.linalg.vector_norm(points[:, None] - points, ord=p, dim=1)[:, :1]
+    return ((away < eps) & (labels[:, None] != labels)).any(dim=1)
+
+# %% wrong="not_robust_among" name="labels in order" says="Do you compare labels with > or <"
+def not_robust_among(points, labels, eps, p):
+    return ((torch.cdist(points, points, p=p) < eps) & (labels[:, None] > labels)).any(dim=1)
+
+# %% wrong="not_robust_among" name="consecutive rows" says="each row with the next row only"
+def not_robust_among(points, labels, eps, p):
+    near = torch.linalg.vector_norm(points[1:] - points[:-1], ord=p, dim=1) < eps
+    hit = near & (labels[1:] != labels[:-1])
+    none = torch.zeros(1, dtype=torch.bool)
+    return torch.cat([hit, none]) | torch.cat([none, hit])
+
+# %% wrong="not_robust_among" name="none" says="You find none"
+def not_robust_among(points, labels, eps, p):
+    return torch.zeros(len(points), dtype=torch.bool)
 
 # %% right="not_robust_among" name="two loops"
 def not_robust_among(points, labels, eps, p):
@@ -376,7 +456,7 @@ def lowest_lead(w, b, v, c, x, eps):
     u = torch.cat([torch.tensor([x - eps, x + eps], dtype=torch.float64), u[(u - x).abs() <= eps]])
     return float(u[((u[:, None] * w + b).clamp_min(0) @ v + c).argmin()])
 
-# %% wrong="lowest_lead" name="the sign of the bend" says="at u = -b/w"
+# %% wrong="lowest_lead" name="the sign of the bend" says="your bends are misplaced"
 def lowest_lead(w, b, v, c, x, eps):
     keep = w != 0
     u = b[keep] / w[keep]
@@ -387,6 +467,22 @@ def lowest_lead(w, b, v, c, x, eps):
 def lowest_lead(w, b, v, c, x, eps):
     network = coursekit.certify.enumeration.TinyNetwork.of_numbers(w[:, None].tolist(), b.tolist(), [v.tolist(), [0.0] * len(v)], [float(c), 0.0])
     return float(coursekit.certify.enumeration.worst(network, [x], 0, eps).lead)
+
+# %% wrong="lowest_lead" name="a neuron with w = 0 is left out" says="still adds v max(b, 0)"
+def lowest_lead(w, b, v, c, x, eps):
+    keep = w != 0
+    w, b, v = w[keep], b[keep], v[keep]
+    u = torch.cat([torch.tensor([x - eps, x + eps], dtype=torch.float64), -b / w])
+    u = u[(u - x).abs() <= eps]
+    return float(((u[:, None] * w + b).clamp_min(0) @ v + c).min())
+
+# %% wrong="lowest_lead" name="float32" says="Is something float32?"
+def lowest_lead(w, b, v, c, x, eps):
+    w, b, v = w.float(), b.float(), v.float()
+    keep = w != 0
+    u = torch.cat([torch.tensor([x - eps, x + eps]), -b[keep] / w[keep]])
+    u = u[(u - x).abs() <= eps]
+    return float(((u[:, None] * w + b).clamp_min(0) @ v + c).min())
 
 # %% right="lowest_lead" name="plain Python"
 def lowest_lead(w, b, v, c, x, eps):
@@ -482,6 +578,30 @@ def fgsm_misses(eps):
     unit = 1 / eps
     return {"layers": [([[unit]] * 10, [-0.25, -0.5, -0.75] + [2.0] * 7), ([[0] * 10, [8, -16, 8] + [-0.04] * 7], [0, -0.5])], "x": [0.0], "y": 0}
 
+# %% wrong="fgsm_misses" name="W1 as a flat list" says="W1 is a matrix"
+def fgsm_misses(eps):
+    unit = 1 / eps
+    return {"layers": [([unit] * 4, [-0.25, -0.5, -0.75, 2.0]), ([[0, 0, 0, 0], [8, -16, 8, -0.25]], [0, -0.5])], "x": [0.0], "y": 0}
+
+# %% wrong="fgsm_misses" name="three classes" says="It is about the form"
+def fgsm_misses(eps):
+    unit = 1 / eps
+    return {"layers": [([[unit]] * 4, [-0.25, -0.5, -0.75, 2.0]), ([[0, 0, 0, 0], [8, -16, 8, -0.25], [0, 0, 0, 0]], [0, -0.5, -9])], "x": [0.0], "y": 0}
+
+# %% wrong="fgsm_misses" name="layers as modules" says="not a torch module"
+def fgsm_misses(eps):
+    return {"layers": [torch.nn.Linear(1, 4), torch.nn.Linear(4, 2)], "x": [0.0], "y": 0}
+
+# %% wrong="fgsm_misses" name="x as a number" says="It is about the form"
+def fgsm_misses(eps):
+    unit = 1 / eps
+    return {"layers": [([[unit]] * 4, [-0.25, -0.5, -0.75, 2.0]), ([[0, 0, 0, 0], [8, -16, 8, -0.25]], [0, -0.5])], "x": 0.0, "y": 0}
+
+# %% wrong="fgsm_misses" name="nine neurons" says="1 input, 9 neurons"
+def fgsm_misses(eps):
+    unit = 1 / eps
+    return {"layers": [([[unit]] * 9, [-0.25, -0.5, -0.75] + [2.0] * 6), ([[0] * 9, [8, -16, 8] + [-0.04] * 6], [0, -0.5])], "x": [0.0], "y": 0}
+
 # %% right="fgsm_misses" name="too far: a bump on FGSM's own way, y = 1, tensors"
 def fgsm_misses(eps):
     w1 = torch.ones(4, 1) / eps
@@ -547,6 +667,19 @@ def worst_lead(w, b, x, y, eps):
 def worst_lead(w, b, x, y, eps):
     return ((2 * y - 1) * (x @ w + b) - eps * w.abs().sum()).sum()
 
+# %% wrong="worst_lead" name="the package's own" says="write yourself"
+def worst_lead(w, b, x, y, eps):
+    halves = torch.tensor([-0.5, 0.5], dtype=x.dtype)
+    classifier = torch.nn.Linear(len(w), 2, dtype=x.dtype)
+    classifier.load_state_dict({"weight": halves[:, None] * w, "bias": halves * b})
+    z = classifier(attacks.best_corner(classifier, x, y, LpBall(eps, math.inf, bounds=(-math.inf, math.inf)))).detach()
+    return z.gather(1, y[:, None])[:, 0] - z.gather(1, 1 - y[:, None])[:, 0]
+
+# %% wrong="worst_lead" name="the checker's own" says="write yourself"
+def worst_lead(w, b, x, y, eps):
+    halves = torch.tensor([-0.5, 0.5], dtype=x.dtype)
+    return checks.proofs.lowest_of_ball(halves[:, None] * w, halves * b, x, y, eps)
+
 # %% right="worst_lead" name="FGSM's point and the lead there"
 def worst_lead(w, b, x, y, eps):
     side = torch.where(y == 1, 1.0, -1.0).to(x)[:, None]
@@ -569,7 +702,7 @@ def worst_lead(w, b, x, y, eps):
     return torch.stack(rows)
 
 # ---------------------------------------------------------------- best_step
-# %% wrong="best_step" name="FGSM with the cross-entropy" says="This is FGSM with the cross-entropy"
+# %% wrong="best_step" name="FGSM with the cross-entropy" says="This is FGSM with the cross-entropy, which mixes"
 def best_step(weight, bias, x, y, eps):
     p = (x @ weight.T + bias).softmax(dim=1)
     gradient = (p - torch.nn.functional.one_hot(y, len(weight)).to(x)) @ weight
@@ -610,7 +743,7 @@ def best_step(weight, bias, x, y, eps):
         best, lowest = torch.where(better[:, None], corner, best), torch.where(better, score, lowest)
     return best
 
-# %% wrong="best_step" name="the bias is forgotten" says="a hopeless bias"
+# %% wrong="best_step" name="the bias is forgotten" says="The bias is missing"
 def best_step(weight, bias, x, y, eps):
     best, lowest = x, x.new_full((len(x),), math.inf)
     for k in range(len(weight)):
@@ -621,7 +754,7 @@ def best_step(weight, bias, x, y, eps):
         best, lowest = torch.where(better[:, None], corner, best), torch.where(better, score, lowest)
     return best
 
-# %% wrong="best_step" name="one rival for the whole batch" says="for each point"
+# %% wrong="best_step" name="one rival for the whole batch" says="one rival for the whole batch"
 def best_step(weight, bias, x, y, eps):
     best, lowest = x, math.inf
     for k in range(len(weight)):
@@ -644,6 +777,30 @@ def best_step(weight, bias, x, y, eps):
     linear = torch.nn.Linear(weight.shape[1], len(weight))
     linear.load_state_dict({"weight": weight, "bias": bias})
     return attacks.best_corner(linear, x, y, LpBall(eps, math.inf, bounds=(-math.inf, math.inf)))
+
+# %% wrong="best_step" name="clamped to [0, 1]" says="There is no image range here"
+def best_step(weight, bias, x, y, eps):
+    away = weight[y].unsqueeze(1) - weight
+    margin = torch.einsum("bkd,bd->bk", away, x) + bias[y].unsqueeze(1) - bias - eps * away.abs().sum(-1)
+    margin[torch.arange(len(y)), y] = math.inf
+    k = margin.argmin(dim=1)
+    return (x - eps * away[torch.arange(len(y)), k].sign()).clamp(0, 1)
+
+# %% wrong="best_step" name="x is edited in place" says="x was edited in place"
+def best_step(weight, bias, x, y, eps):
+    best, lowest = x, x.new_full((len(x),), math.inf)
+    for k in range(len(weight)):
+        away = weight[y] - weight[k]
+        corner = x - eps * away.sign()
+        score = (corner * away).sum(dim=1) + bias[y] - bias[k]
+        better = (score < lowest) & (y != k)
+        best[better], lowest[better] = corner[better], score[better]
+    return best
+
+# %% wrong="best_step" name="PGD" says="does for you what this exercise asks"
+def best_step(weight, bias, x, y, eps):
+    linear = torch.nn.Linear(weight.shape[1], len(weight))
+    return attacks.pgd(linear, x, y, LpBall(eps, math.inf, bounds=(-math.inf, math.inf)))
 
 # %% right="best_step" name="all rivals at once"
 def best_step(weight, bias, x, y, eps):
