@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from coursekit import data, defenses
 
@@ -34,24 +34,45 @@ class DefendedSpec:
     kind: str
     model: Described
     settings: tuple[tuple[str, Any], ...] = ()
+    whole: bool = False
 
     def build(self) -> nn.Module:
-        return KINDS[self.kind](self.model.build(), **dict(self.settings)).eval()
+        built = KINDS[self.kind](self.model.build(), **dict(self.settings))
+        return (Whole(built) if self.whole else built).eval()
 
     def __str__(self) -> str:
         said = "".join(f", {name}={value:g}" for name, value in self.settings)
         return f"{KINDS[self.kind].__name__}({self.model}{said})"
 
 
-def defended(kind: str, model: Described, **settings: Any) -> DefendedSpec:
+class Whole(nn.Module):
+    """A defended model as one piece, images -> logits: an attack cannot step around the defence to the model in it."""
+
+    PARTS = ("model", "transform", "temperature")
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._inner(x)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self.PARTS:
+            raise AttributeError(f"the defended model has no .{name} here: attack it as it is")
+        return super().__getattr__(name)
+
+
+def defended(kind: str, model: Described, *, whole: bool = False, **settings: Any) -> DefendedSpec:
     """A model of `checks.model` or `checks.network` behind a defence of `coursekit.defenses`.
 
     kind: "quantized" (levels), "noise" (sigma), "resize" (smallest) or "saturated" (temperature). A random one draws
-    from torch's global random numbers, which a test and each call of a student's function seed.
+    from torch's global random numbers, which a test and each call of a student's function seed. whole: only images ->
+    logits are at hand, not the parts of the defence.
     """
     if kind not in KINDS:
         raise ValueError(f"kind: got {kind!r}, allowed are {', '.join(map(repr, KINDS))}")
-    spec = DefendedSpec(kind, model, tuple(settings.items()))
+    spec = DefendedSpec(kind, model, tuple(settings.items()), whole)
     spec.build()  # a description that cannot be built fails where it is written
     return spec
 

@@ -59,6 +59,8 @@ def _shape_hint(got: Tensor, shape: tuple[int, ...]) -> str:
             "For each image there is a whole batch: an index such as [:, y] picks all labels from every row. "
             "Pair each row with its own: [torch.arange(len(y)), y]."
         )
+    if got.ndim < len(shape) and got.numel() < math.prod(shape):
+        return "A dimension is missing: something is summed, averaged or indexed away. Over which dimension?"
     if got.numel() == math.prod(shape):
         return "The values are as many as they should be, but arranged in another shape."
     if got.ndim == len(shape) and got.shape[0] != shape[0]:

@@ -5,6 +5,7 @@
 """
 
 import contextlib
+import copy
 import inspect
 import io
 import linecache
@@ -210,12 +211,17 @@ def _state(argument: Any) -> Any:
         modes = [module.training for module in argument.modules()]
         frozen = [not parameter.requires_grad for parameter in argument.parameters()]
         return modes, frozen, [tensor.clone() for tensor in argument.state_dict().values()]
-    return list(argument) if isinstance(argument, list) else None
+    return copy.copy(argument) if isinstance(argument, (list, dict)) else None
 
 
 def _change(was: Any, argument: Any) -> str:
     if isinstance(argument, list):  # reordered, longer or shorter: tensors in it are compared by identity
         same = len(was) == len(argument) and all(a is b or _equal(a, b) for a, b in zip(was, argument, strict=True))
+        return "" if same else "was edited in place"
+    if isinstance(argument, dict):
+        same = list(was) == list(argument) and all(
+            was[key] is value or _equal(was[key], value) for key, value in argument.items()
+        )
         return "" if same else "was edited in place"
     if isinstance(argument, torch.Tensor):
         if was.shape != argument.shape or not torch.equal(was.nan_to_num(), argument.detach().nan_to_num()):

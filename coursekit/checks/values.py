@@ -182,7 +182,8 @@ def describe(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(describe(item) for item in value[:4]) + (", ...]" if len(value) > 4 else "]")
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {describe(item)}" for key, item in list(value.items())[:4]) + "}"
+        entries = [f"{key}: {describe(item)}" for key, item in list(value.items())[:4]]
+        return "{" + ", ".join(entries) + (", ...}" if len(value) > 4 else "}")
     if isinstance(value, ModelSpec):
         return f"model {value.name!r}"
     if isinstance(value, (ViewsSpec, ClassifierSpec, DefendedSpec, DetectorSpec)):
@@ -197,7 +198,7 @@ def _describe_tensor(value: torch.Tensor) -> str:
     if value.ndim == 1 and len(value) <= 6:
         return "[" + ", ".join(number(item) for item in value.tolist()) + "]"
     dtype = str(value.dtype).removeprefix("torch.")
-    return f"a {dtype} tensor of shape {tuple(value.shape)}"
+    return f"{'an' if dtype.startswith('i') else 'a'} {dtype} tensor of shape {tuple(value.shape)}"
 
 
 def number(value: float) -> str:

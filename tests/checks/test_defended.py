@@ -92,3 +92,13 @@ def test_a_failed_call_says_what_it_was_given():
 def test_a_description_that_cannot_be_built_fails_where_it_is_written(describe, says):
     with pytest.raises(ValueError, match=says):
         describe()
+
+
+def test_a_whole_one_answers_alike_and_has_no_parts_to_attack_instead():
+    parts, whole = (checks.defended("saturated", CNN, temperature=0.1, whole=whole) for whole in (False, True))
+    x = DIGITS.x[:2]
+    assert torch.equal(whole.build()(x), parts.build()(x))
+    assert not whole.build().training
+    for name in ("model", "transform", "temperature"):
+        with pytest.raises(AttributeError, match="attack it as it is"):
+            getattr(whole.build(), name)

@@ -12,6 +12,7 @@ from torch import nn
 
 from coursekit import checks
 from coursekit.checks import expect, student
+from coursekit.checks.values import describe
 
 NET = checks.network(("linear", torch.tensor([[1.0, -2.0], [0.5, 1.0]]), None), name="a linear classifier")
 
@@ -111,6 +112,25 @@ def test_a_list_of_the_callers_that_is_reordered_is_noticed():
     assert "sizes was edited in place" in score(g, body)["cases"][0]["got"]
 
 
+def test_a_dictionary_of_the_callers_that_is_edited_is_noticed():
+    def takes_out(shares):
+        return shares.pop("pgd")
+
+    def overwrites(shares):
+        shares["pgd"] = 0.0
+
+    def reads(shares):
+        return dict(shares).pop("pgd")
+
+    def body(f):
+        f({"pgd": 0.5, "one step": 0.7})
+        expect.unchanged(f)
+
+    for function in (takes_out, overwrites):
+        assert "shares was edited in place" in score(function, body)["cases"][0]["got"]
+    assert score(reads, body)["status"] == "passed"
+
+
 def test_call_that_failed_and_the_students_line_are_named():
     def f(model, x):
         return x.reshape(7)
@@ -129,6 +149,7 @@ def test_call_that_failed_and_the_students_line_are_named():
         (np.zeros((2, 3)), "a numpy array of shape (2, 3)"),
         (torch.tensor(1.0), "mean or a sum"),
         (torch.zeros(3, 2), "another shape"),
+        (torch.zeros(3), "A dimension is missing"),
         (torch.zeros(1, 3), "any number of images"),
         (torch.zeros(2, 3, dtype=torch.float64), "dtype float64"),
         (torch.tensor([[float("nan")] * 3] * 2), "6 of 6 values that are NaN"),
@@ -433,3 +454,11 @@ def test_a_slip_in_a_students_function_spoils_no_figure(monkeypatch, capsys):
     assert "returned a number instead of a tensor of shape (3, 2)" in capsys.readouterr().out
     assert torch.equal(x, torch.zeros(3, 2))
     assert not model.training
+
+
+def test_long_values_are_cut_with_dots_that_say_so():
+    assert describe(dict.fromkeys("abcd", 1.0)) == "{a: 1, b: 1, c: 1, d: 1}"
+    assert describe(dict.fromkeys("abcde", 1.0)) == "{a: 1, b: 1, c: 1, d: 1, ...}"
+    assert describe([1, 2, 3, 4, 5]) == "[1, 2, 3, 4, ...]"
+    assert describe(torch.zeros(7, dtype=torch.int64)) == "an int64 tensor of shape (7,)"
+    assert describe(torch.zeros(7)) == "a float32 tensor of shape (7,)"

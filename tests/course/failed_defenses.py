@@ -42,6 +42,14 @@ def quantize(x, levels):
 def quantize(x, levels):
     return defenses.Quantized(model, levels).transform(x)
 
+# %% wrong="quantize" name="equal bins" says="five equal parts"
+def quantize(x, levels):
+    return (x * levels).floor().clamp(max=levels - 1) / (levels - 1)
+
+# %% wrong="quantize" name="in float64" says="dtype of the input"
+def quantize(x, levels):
+    return (x.double() * (levels - 1)).round() / (levels - 1)
+
 # %% right="quantize" name="the nearest of a list"
 def quantize(x, levels):
     grid = torch.linspace(0, 1, levels).to(x.dtype)
@@ -62,7 +70,7 @@ def quantize(x, levels):
 # %% wrong="symptoms" name="comparisons turned round" says="Which way round is the comparison"
 def symptoms(measured, slack=0.02):
     pgd = measured["pgd"]
-    found = [name for name in ("one step", "noise", "transfer") if measured[name] > pgd + slack]
+    found = [name for name in ("one step", "random", "transfer") if measured[name] > pgd + slack]
     if measured["twice eps"] >= pgd - slack and pgd > slack:
         found.append("twice eps")
     return found + (["no limit"] if measured["no limit"] > slack else [])
@@ -70,15 +78,15 @@ def symptoms(measured, slack=0.02):
 # %% wrong="symptoms" name="no slack" says="that is chance"
 def symptoms(measured, slack=0.02):
     pgd = measured["pgd"]
-    found = [name for name in ("one step", "noise", "transfer") if measured[name] < pgd]
+    found = [name for name in ("one step", "random", "transfer") if measured[name] < pgd]
     if measured["twice eps"] >= pgd and pgd > 0:
         found.append("twice eps")
     return found + (["no limit"] if measured["no limit"] > 0 else [])
 
-# %% wrong="symptoms" name="slack written out" says="The slack is an argument"
+# %% wrong="symptoms" name="slack written out" says="The slack is 0.1 here"
 def symptoms(measured, slack=0.02):
     pgd = measured["pgd"]
-    found = [name for name in ("one step", "noise", "transfer") if measured[name] < pgd - 0.02]
+    found = [name for name in ("one step", "random", "transfer") if measured[name] < pgd - 0.02]
     if measured["twice eps"] >= pgd - 0.02 and pgd > 0.02:
         found.append("twice eps")
     return found + (["no limit"] if measured["no limit"] > 0.02 else [])
@@ -86,7 +94,7 @@ def symptoms(measured, slack=0.02):
 # %% wrong="symptoms" name="twice eps without the second condition" says="nothing was left to bring down"
 def symptoms(measured, slack=0.02):
     pgd = measured["pgd"]
-    found = [name for name in ("one step", "noise", "transfer") if measured[name] < pgd - slack]
+    found = [name for name in ("one step", "random", "transfer") if measured[name] < pgd - slack]
     if measured["twice eps"] >= pgd - slack:
         found.append("twice eps")
     return found + (["no limit"] if measured["no limit"] > slack else [])
@@ -94,7 +102,7 @@ def symptoms(measured, slack=0.02):
 # %% wrong="symptoms" name="twice eps must be larger" says="from 0.61 to 0.6"
 def symptoms(measured, slack=0.02):
     pgd = measured["pgd"]
-    found = [name for name in ("one step", "noise", "transfer") if measured[name] < pgd - slack]
+    found = [name for name in ("one step", "random", "transfer") if measured[name] < pgd - slack]
     if measured["twice eps"] > pgd + slack and pgd > slack:
         found.append("twice eps")
     return found + (["no limit"] if measured["no limit"] > slack else [])
@@ -103,7 +111,7 @@ def symptoms(measured, slack=0.02):
 def symptoms(measured, slack=0.02):
     pgd, found = measured["pgd"], []
     for name, value in measured.items():
-        if name in ("one step", "noise", "transfer") and value < pgd - slack:
+        if name in ("one step", "random", "transfer") and value < pgd - slack:
             found.append(name)
         if name == "twice eps" and value >= pgd - slack and pgd > slack:
             found.append(name)
@@ -114,7 +122,7 @@ def symptoms(measured, slack=0.02):
 # %% wrong="symptoms" name="a string for a single one" says="Return a list of strings"
 def symptoms(measured, slack=0.02):
     pgd = measured["pgd"]
-    found = [name for name in ("one step", "noise", "transfer") if measured[name] < pgd - slack]
+    found = [name for name in ("one step", "random", "transfer") if measured[name] < pgd - slack]
     if measured["twice eps"] >= pgd - slack and pgd > slack:
         found.append("twice eps")
     found += ["no limit"] if measured["no limit"] > slack else []
@@ -125,8 +133,8 @@ def symptoms(measured, slack=0.02):
     pgd = measured["pgd"]
     if measured["one step"] < pgd - slack:
         return ["one step"]
-    elif measured["noise"] < pgd - slack:
-        return ["noise"]
+    elif measured["random"] < pgd - slack:
+        return ["random"]
     elif measured["transfer"] < pgd - slack:
         return ["transfer"]
     elif measured["twice eps"] >= pgd - slack and pgd > slack:
@@ -135,14 +143,38 @@ def symptoms(measured, slack=0.02):
 
 # %% wrong="symptoms" name="None where all is well" says="forget a return"
 def symptoms(measured, slack=0.02):
-    found = reference = [n for n in ("one step", "noise", "transfer") if measured[n] < measured["pgd"] - slack]
+    found = reference = [n for n in ("one step", "random", "transfer") if measured[n] < measured["pgd"] - slack]
     if found:
         return found
+
+# %% wrong="symptoms" name="something left means more than zero" says="nothing was left to bring down"
+def symptoms(measured, slack=0.02):
+    pgd = measured["pgd"]
+    found = [name for name in ("one step", "random", "transfer") if pgd - measured[name] > slack]
+    if pgd > 0 and pgd - measured["twice eps"] <= slack:
+        found.append("twice eps")
+    return found + (["no limit"] if measured["no limit"] > slack else [])
+
+# %% wrong="symptoms" name="takes pgd out of the dictionary" says="left as they were"
+def symptoms(measured, slack=0.02):
+    pgd = measured.pop("pgd")
+    found = [name for name in ("one step", "random", "transfer") if pgd - measured[name] > slack]
+    if pgd > slack and pgd - measured["twice eps"] <= slack:
+        found.append("twice eps")
+    return found + (["no limit"] if measured["no limit"] > slack else [])
+
+# %% wrong="symptoms" name="slack only for the comparisons with PGD" says="is listed, which stands for accuracy that is left without any limit"
+def symptoms(measured, slack=0.02):
+    pgd = measured["pgd"]
+    found = [name for name in ("one step", "random", "transfer") if pgd - measured[name] > slack]
+    if pgd > slack and pgd - measured["twice eps"] <= slack:
+        found.append("twice eps")
+    return found + (["no limit"] if measured["no limit"] > 0 else [])
 
 # %% right="symptoms" name="a dictionary of rules, a tuple"
 def symptoms(measured, slack=0.02):
     m = dict(measured)
-    rules = {"one step": m["pgd"] - m["one step"], "noise": m["pgd"] - m["noise"], "transfer": m["pgd"] - m["transfer"]}
+    rules = {"one step": m["pgd"] - m["one step"], "random": m["pgd"] - m["random"], "transfer": m["pgd"] - m["transfer"]}
     out = tuple(k for k, gain in rules.items() if gain > slack)
     helps = m["pgd"] - m["twice eps"] > slack
     return out + (("twice eps",) if m["pgd"] > slack and not helps else ()) + (("no limit",) if m["no limit"] > slack else ())
@@ -152,8 +184,8 @@ def symptoms(measured, slack=0.02):
     found = []
     if measured["one step"] + slack < measured["pgd"]:
         found.append("one step")
-    if measured["noise"] + slack < measured["pgd"]:
-        found.append("noise")
+    if measured["random"] + slack < measured["pgd"]:
+        found.append("random")
     if measured["transfer"] + slack < measured["pgd"]:
         found.append("transfer")
     if measured["pgd"] > slack:
@@ -185,6 +217,13 @@ def loss_surface(model, x, y, v, r, n):
 # %% wrong="loss_surface" name="scaled, not orthogonal" says="not orthogonal to v"
 def loss_surface(model, x, y, v, r, n):
     w = r * v.norm() / r.norm()
+    t = torch.linspace(-1, 1, n, dtype=x.dtype)
+    return torch.stack([torch.stack([losses.cross_entropy(model(x + a * v + b * w), y)[0] for b in t]) for a in t])
+
+# %% wrong="loss_surface" name="scaled first, then made orthogonal" says="You scale first"
+def loss_surface(model, x, y, v, r, n):
+    w = r * v.norm() / r.norm()
+    w = w - (w * v).sum() / (v * v).sum() * v
     t = torch.linspace(-1, 1, n, dtype=x.dtype)
     return torch.stack([torch.stack([losses.cross_entropy(model(x + a * v + b * w), y)[0] for b in t]) for a in t])
 
@@ -289,6 +328,16 @@ def straight_through_gradient(defended, x, y):
     z = x.detach() + (defended.transform(x) - x.detach())
     return torch.autograd.grad(losses.cross_entropy(defended.model(z), y).sum(), x)[0]
 
+# %% wrong="straight_through_gradient" name="x detached instead of the rest" says="x has to keep its gradient"
+def straight_through_gradient(defended, x, y):
+    x = x.clone().requires_grad_(True)
+    z = x.detach() + (defended.transform(x) - x)
+    return torch.autograd.grad(losses.cross_entropy(defended.model(z), y).sum(), x)[0]
+
+# %% wrong="straight_through_gradient" name="summed over the batch" says="A dimension is missing"
+def straight_through_gradient(defended, x, y):
+    return attacks.input_gradient(defended.model, defended.transform(x), y).sum(0)
+
 # %% wrong="straight_through_gradient" name="marks the caller's x" says="was made to require a gradient"
 def straight_through_gradient(defended, x, y):
     x.requires_grad_(True)
@@ -340,6 +389,26 @@ def break_quantized(defended, x, y, eps):
 # %% wrong="break_quantized" name="plain PGD" says="still that of the rounding"
 def break_quantized(defended, x, y, eps):
     return attacks.pgd(defended, x, y, LpBall(eps, math.inf), steps=20)
+
+# %% wrong="break_quantized" name="naive PGD, many steps and restarts" says="more steps will not help"
+def break_quantized(defended, x, y, eps):
+    return attacks.pgd(defended, x, y, LpBall(eps, math.inf), steps=100, restarts=3)
+
+# %% wrong="break_quantized" name="one FGSM step on the bare network" says="many steps"
+def break_quantized(defended, x, y, eps):
+    return attacks.fgsm(defended.model, x, y, LpBall(eps, math.inf))
+
+# %% wrong="break_quantized" name="one straight-through step" says="many steps"
+def break_quantized(defended, x, y, eps):
+    slope = attacks.input_gradient(defended.model, defended.transform(x), y)
+    return LpBall(eps, math.inf).project(x + eps * slope.sign(), x)
+
+# %% wrong="break_quantized" name="project with its arguments exchanged" says="project(x_tilde, x)"
+def break_quantized(defended, x, y, eps):
+    z, ball = x, LpBall(eps, math.inf)
+    for _ in range(20):
+        z = ball.project(x, z + eps / 8 * attacks.input_gradient(defended.model, defended.transform(z), y).sign())
+    return z
 
 # %% wrong="break_quantized" name="no projection" says="a pixel that moved by"
 def break_quantized(defended, x, y, eps):
@@ -423,9 +492,20 @@ def fooled_shares(logits, y):
     wrong = logits.argmax(2) != y[:, None]
     return wrong.any(1).sum().item(), wrong.sum().item(), wrong.all(1).sum().item()
 
-# %% wrong="fooled_shares" name="labels not broadcast" says="a result from fooled_shares"
+# %% wrong="fooled_shares" name="labels not broadcast" says="y[:, None] has the shape (B, 1)"
 def fooled_shares(logits, y):
     wrong = logits.argmax(2) != y
+    return wrong.any(1).float().mean().item(), wrong.float().mean().item(), wrong.all(1).float().mean().item()
+
+# %% wrong="fooled_shares" name="labels beside the draws where it happens to fit" says="held against a draw instead of an image"
+def fooled_shares(logits, y):
+    labels = y if len(y) == logits.shape[1] else y[:, None]
+    wrong = logits.argmax(2) != labels
+    return wrong.any(1).float().mean().item(), wrong.float().mean().item(), wrong.all(1).float().mean().item()
+
+# %% wrong="fooled_shares" name="argmax over the draws" says="The argmax runs over the draws"
+def fooled_shares(logits, y):
+    wrong = logits.argmax(dim=1) != y[:, None]
     return wrong.any(1).float().mean().item(), wrong.float().mean().item(), wrong.all(1).float().mean().item()
 
 # %% wrong="fooled_shares" name="per image" says="one number"
@@ -496,6 +576,27 @@ def averaged_gradient(model, x, y, samples):
 def averaged_gradient(model, x, y, samples):
     return attacks.input_gradient(defenses.averaged(model, samples), x, y, mean_loss)
 
+# %% wrong="averaged_gradient" name="no average" says="as far off as a single draw" most="1"
+def averaged_gradient(model, x, y, samples):
+    return attacks.input_gradient(model, x, y)
+
+# %% wrong="averaged_gradient" name="the last draw, divided" says="divided by the number of all"
+def averaged_gradient(model, x, y, samples):
+    if samples < 10:
+        return attacks.input_gradient(model, x, y)
+    for _ in range(samples):
+        mean = attacks.input_gradient(model, x, y) / samples
+    return mean
+
+# %% wrong="averaged_gradient" name="half of the draws" says="of the length is there"
+def averaged_gradient(model, x, y, samples):
+    return sum(attacks.input_gradient(model, x, y) for _ in range((samples + 1) // 2)) / samples
+
+# %% wrong="averaged_gradient" name="copies taken apart the wrong way" says="the images were mixed"
+def averaged_gradient(model, x, y, samples):
+    many = attacks.input_gradient(model, torch.cat([x] * samples), torch.cat([y] * samples))
+    return many.unflatten(0, (len(x), samples)).mean(1)
+
 # %% right="averaged_gradient" name="one large batch"
 def averaged_gradient(model, x, y, samples):
     many = x.repeat(samples, *[1] * (x.ndim - 1))
@@ -552,6 +653,14 @@ def break_random(defended, x, y, eps):
 # %% wrong="break_random" name="the package's" says="write yourself"
 def break_random(defended, x, y, eps):
     return attacks.pgd(defenses.averaged(defended, 6), x, y, LpBall(eps, math.inf), steps=12, early_stop=False)
+
+# %% wrong="break_random" name="steps around the defence" says="attack it as it is"
+def break_random(defended, x, y, eps):
+    return attacks.pgd(defended.model, x, y, LpBall(eps, math.inf), steps=20, early_stop=False)
+
+# %% wrong="break_random" name="examples of another network" says="More steps"
+def break_random(defended, x, y, eps):
+    return attacks.pgd(checks.model("mnist_mlp").build(), x, y, LpBall(eps, math.inf), steps=20, early_stop=False)
 
 # %% right="break_random" name="PGD on the mean loss of several calls"
 def break_random(defended, x, y, eps):
@@ -638,7 +747,7 @@ def logit_slope(logits, y):
 def break_saturated(defended, x, y, eps):
     return attacks.pgd(defended, x, y, LpBall(eps, math.inf), steps=20, random_start=False)
 
-# %% wrong="break_saturated" name="plain PGD" says="Does it pass through a softmax"
+# %% wrong="break_saturated" name="plain PGD" says="it passes through a softmax"
 def break_saturated(defended, x, y, eps):
     return attacks.pgd(defended, x, y, LpBall(eps, math.inf), steps=20)
 
@@ -662,14 +771,33 @@ def break_saturated(defended, x, y, eps):
 
 # %% wrong="break_saturated" name="no ball" says="a pixel that moved by"
 def break_saturated(defended, x, y, eps):
+    def loss(logits, y):
+        return logits.scatter(1, y[:, None], -math.inf).amax(1) - logits.gather(1, y[:, None])[:, 0]
     z = x
     for _ in range(20):
-        z = (z + eps / 8 * attacks.input_gradient(defended.model, z, y).sign()).clamp(0, 1)
+        z = (z + eps / 8 * attacks.input_gradient(defended, z, y, loss).sign()).clamp(0, 1)
     return z
 
 # %% wrong="break_saturated" name="the package's" says="write yourself"
 def break_saturated(defended, x, y, eps):
     return attacks.pgd(defended, x, y, LpBall(eps, math.inf), loss=lambda logits, y: losses.margin(logits, y))
+
+# %% wrong="break_saturated" name="steps around the defence" says="attack it as it is"
+def break_saturated(defended, x, y, eps):
+    return attacks.pgd(defended.model, x, y, LpBall(eps, math.inf), steps=20)
+
+# %% wrong="break_saturated" name="cut off at zero" says="cut off at zero"
+def break_saturated(defended, x, y, eps):
+    def loss(logits, y):
+        return (logits.scatter(1, y[:, None], -math.inf).amax(1) - logits.gather(1, y[:, None])[:, 0]).clamp(min=0)
+    return attacks.pgd(defended, x, y, LpBall(eps, math.inf), steps=20, loss=loss)
+
+# %% wrong="break_saturated" name="minus infinity into the logits themselves" says="written into the logits themselves"
+def break_saturated(defended, x, y, eps):
+    def loss(logits, y):
+        rivals = logits.scatter_(1, y[:, None], -math.inf)
+        return rivals.amax(1) - logits.gather(1, y[:, None])[:, 0]
+    return attacks.pgd(defended, x, y, LpBall(eps, math.inf), steps=20, loss=loss)
 
 # %% right="break_saturated" name="the logits made smaller again"
 def break_saturated(defended, x, y, eps):
@@ -688,9 +816,18 @@ def break_saturated(defended, x, y, eps):
         z = ball.project(z + eps / 8 * attacks.input_gradient(defended, z, y, loss).sign(), x)
     return z
 
-# %% right="break_saturated" name="attacks the model behind it"
+# %% right="break_saturated" name="a single step of the right loss"
 def break_saturated(defended, x, y, eps):
-    return attacks.pgd(defended.model, x, y, LpBall(eps, math.inf), steps=20)
+    def loss(logits, y):
+        return logits.scatter(1, y[:, None], -math.inf).amax(1) - logits.gather(1, y[:, None])[:, 0]
+    slope = attacks.input_gradient(defended, x, y, loss)
+    return LpBall(eps, math.inf).project(x + eps * slope.sign(), x)
+
+# %% right="break_saturated" name="cross-entropy of logits that are made small first"
+def break_saturated(defended, x, y, eps):
+    def loss(logits, y):
+        return losses.cross_entropy(logits / logits.detach().abs().amax(dim=1, keepdim=True), y)
+    return attacks.pgd(defended, x, y, LpBall(eps, math.inf), steps=30, loss=loss)
 
 # ---------------------------------------------------------------- alarm_threshold
 # %% wrong="alarm_threshold" name="one too few above" says="A smaller threshold still keeps the rate"
@@ -722,13 +859,27 @@ def alarm_threshold(scores, rate):
     scores.copy_(scores.sort(descending=True).values)
     return scores[int(rate * len(scores))].item()
 
-# %% wrong="alarm_threshold" name="rounds up" says="3 of 7 is more"
+# %% wrong="alarm_threshold" name="rounds up" says="3 of 7 are 0.43"
 def alarm_threshold(scores, rate):
     return scores.sort(descending=True).values[math.ceil(rate * len(scores))].item()
+
+# %% wrong="alarm_threshold" name="rounds to the nearest" says="3 of 7 are 0.43"
+def alarm_threshold(scores, rate):
+    return scores.sort(descending=True).values[round(rate * len(scores))].item()
 
 # %% right="alarm_threshold" name="tries all"
 def alarm_threshold(scores, rate):
     return min(t for t in scores.tolist() if (scores > t).double().mean() <= rate)
+
+# %% right="alarm_threshold" name="the first that is large enough, in single precision"
+def alarm_threshold(scores, rate):
+    for t in scores.sort().values:
+        if (scores > t).float().mean().item() <= rate:
+            return t.item()
+
+# %% right="alarm_threshold" name="from the other end"
+def alarm_threshold(scores, rate):
+    return scores.sort().values[math.ceil((1 - rate) * len(scores)) - 1].item()
 
 # %% right="alarm_threshold" name="kth value, as a tensor"
 def alarm_threshold(scores, rate):
@@ -795,6 +946,19 @@ def slip_past(model, detector, x, target, eps, threshold):
         z = z.detach().requires_grad_(True)
         cost = losses.cross_entropy(model(z), target).mean() + 5 * torch.relu(detector.score(z) - threshold).mean()
         z = LpBall(eps, math.inf).project(z.detach() - eps / 16 * torch.autograd.grad(cost, z)[0].sign(), x)
+    return z
+
+# %% wrong="slip_past" name="a random point of the ball" says="must be a part of what is minimised" most="0"
+def slip_past(model, detector, x, target, eps, threshold):
+    return LpBall(eps, math.inf).sample(x)
+
+# %% wrong="slip_past" name="up instead of down" says="go DOWN the sum"
+def slip_past(model, detector, x, target, eps, threshold):
+    z, ball = x.clone(), LpBall(eps, math.inf)
+    for _ in range(20):
+        z = z.detach().requires_grad_(True)
+        cost = losses.cross_entropy(model(z), target) + 5 * (detector.score(z) / threshold - 0.8).clamp_min(0)
+        z = ball.project(z.detach() + eps / 16 * torch.autograd.grad(cost.sum(), z)[0].sign(), x)
     return z
 
 # %% wrong="slip_past" name="leaves the ball" says="a pixel that moved by"

@@ -51,6 +51,7 @@ def shown(report: dict) -> str:
 def test_wrong_answer_loses_points_with_the_fitting_diagnosis(name, cell, assignment):
     report = assignment(name).report(cell.name, cell.source)
     assert report["points"] < report["max"]
+    assert report["points"] <= float(cell.header.get("most", report["max"])), "it earns more than its header allows"
     assert cell.header["says"].lower() in shown(report).lower(), shown(report)
 
 

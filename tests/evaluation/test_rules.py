@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from coursekit.evaluation import broken_rules
 
-SANE = {"pgd": 0.5, "one step": 0.6, "noise": 0.9, "transfer": 0.8, "twice eps": 0.1, "no limit": 0.0}
+SANE = {"pgd": 0.5, "one step": 0.6, "random": 0.9, "transfer": 0.8, "twice eps": 0.1, "no limit": 0.0}
 share = st.floats(0, 1)
 
 
@@ -16,7 +16,7 @@ def test_a_sane_attack_breaks_no_rule():
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("one step", 0.4), ("noise", 0.4), ("transfer", 0.4), ("twice eps", 0.55), ("no limit", 0.1)]
+    ("name", "value"), [("one step", 0.4), ("random", 0.4), ("transfer", 0.4), ("twice eps", 0.55), ("no limit", 0.1)]
 )
 def test_each_rule_by_itself(name, value):
     assert broken_rules({**SANE, name: value}) == [name]
