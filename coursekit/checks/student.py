@@ -194,6 +194,11 @@ _EXPLANATIONS = {
     "Torch not compiled with CUDA": "There need not be a GPU: compute where the input lies (x.device).",
     "Found no NVIDIA driver": "There need not be a GPU: compute where the input lies (x.device).",
     "which this calls, is not written yet": "Write that one first, or do without it here.",
+    "missing 1 required positional argument: 'eps'": "A function that wants eps is called without it: bind it first, "
+    "with functools.partial(function, eps=eps) or a lambda.",
+    "<lambda>() ": "Count the arguments of your lambda: whoever calls it hands over another number of them.",
+    "'Tensor' object is not callable": "A function is wanted where a tensor stands: hand over the function, not what "
+    "it returned.",
     "positional argument": "Keep the arguments of the function as they are given.",
     "unexpected keyword argument": "Keep the arguments of the function as they are given.",
 }

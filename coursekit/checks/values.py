@@ -53,7 +53,7 @@ def network(*layers: tuple, name: str = "a small network") -> ModelSpec:
     """A model by its layers, for tests with a known answer.
 
     Layers: ("flatten",), ("linear", weight (K, d), bias (K,) or None), ("relu",), ("tanh",), ("scale", factor),
-    ("dropout", probability), ("log_softmax",).
+    ("dropout", probability), ("batch_norm", d) without weights of its own, ("log_softmax",).
     """
     spec = ModelSpec(name, layers=layers)
     spec.build()  # a description that cannot be built fails where it is written
@@ -108,6 +108,7 @@ _LAYERS: dict[str, Any] = {
     "tanh": nn.Tanh,
     "scale": _Scale,
     "dropout": nn.Dropout,
+    "batch_norm": lambda features: nn.BatchNorm1d(features, affine=False),
     "log_softmax": lambda: nn.LogSoftmax(dim=1),
 }
 

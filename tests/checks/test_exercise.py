@@ -456,6 +456,69 @@ def test_a_slip_in_a_students_function_spoils_no_figure(monkeypatch, capsys):
     assert not model.training
 
 
+def test_another_kind_of_list_or_number_is_as_good(monkeypatch, capsys):
+    def shown(result, expected):
+        monkeypatch.setattr(sys.modules["__main__"], "found", lambda: result, raising=False)
+        return checks.yours("found", lambda: expected)()
+
+    assert shown((1, 2), [3, 4]) == (1, 2)
+    for number in (np.float32(0.5), torch.tensor(0.5), torch.tensor([0.5]), 0.5):
+        assert f"{shown(number, 2.0):.2f}" == "0.50"
+    assert capsys.readouterr().out == ""
+    assert shown([0.5], 2.0) == 2.0
+    assert "returned a list instead of a number" in capsys.readouterr().out
+
+
+def test_a_function_that_trains_its_model_leaves_the_reference_an_untrained_one(monkeypatch, capsys):
+    def train(model, by=1.0):
+        with torch.no_grad():
+            model[0].weight += by
+        return [model[0].weight.detach().clone()]
+
+    start = NET.build()[0].weight.detach()
+    met = []
+
+    def reference(model):
+        met.append(model[0].weight.detach().clone())
+        return train(model, 5.0)
+
+    monkeypatch.setattr(sys.modules["__main__"], "trained", train, raising=False)
+    model = NET.build()
+    torch.testing.assert_close(checks.yours("trained", reference)(model)[0], start + 1)
+    torch.testing.assert_close(model[0].weight.detach(), start + 1)
+    monkeypatch.setattr(sys.modules["__main__"], "trained", lambda model: train(model)[0], raising=False)
+    torch.testing.assert_close(checks.yours("trained", reference)(NET.build())[0], start + 5)
+    assert "the reference stands in" in capsys.readouterr().out
+    assert all(torch.equal(weights, start) for weights in met)
+
+
+def test_batch_norm_normalises_with_the_batch_in_train_mode_only():
+    x = torch.tensor([[1.0, 4.0], [3.0, 8.0]])
+    model = checks.network(("batch_norm", 2)).build()
+    torch.testing.assert_close(model(x), x, rtol=1e-4, atol=0)
+    torch.testing.assert_close(model.train()(x), torch.tensor([[-1.0, -1.0], [1.0, 1.0]]), rtol=1e-4, atol=0)
+    assert not list(model.parameters())
+
+
+def test_slips_in_handing_over_a_function_are_explained(capsys):
+    def attack(x, eps):
+        return eps * x
+
+    def use(step):
+        return step(torch.ones(2))
+
+    slips = {
+        "bind it first": lambda: use(attack),
+        "hand over the function": lambda: use(attack(torch.ones(2), 1)),
+        "arguments of your lambda": lambda: use(lambda a, b: a),
+    }
+    for says, slip in slips.items():
+        with student.use(student.Notebook({"slip": slip})):
+            exercise = checks.Exercise("slip", points=1)
+            exercise.case("runs")(lambda slip: slip())
+            assert says in exercise.reason
+
+
 def test_long_values_are_cut_with_dots_that_say_so():
     assert describe(dict.fromkeys("abcd", 1.0)) == "{a: 1, b: 1, c: 1, d: 1}"
     assert describe(dict.fromkeys("abcde", 1.0)) == "{a: 1, b: 1, c: 1, d: 1, ...}"
