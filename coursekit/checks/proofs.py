@@ -53,9 +53,7 @@ def among(points: Tensor, labels: Tensor, eps: float, p: float) -> Tensor:
     )
 
 
-def found_pair(
-    opposite_pair: Function, kind: str, *arguments: Any, a: Any, b: Any, eps: float, p: float
-) -> tuple[Tensor, Tensor]:
+def found_pair(opposite_pair: Function, kind: str, *arguments: Any, a: Any, b: Any, eps: float, p: float) -> None:
     """The answer to one problem, looked at with a classifier of the check's own. kind, arguments: see `classifier`.
 
     a, b: (d,), of different labels. The classifier answers once for each end and once for each halving.
@@ -72,11 +70,8 @@ def found_pair(
         if "f has answered" in crash.got:
             crash.hint = COST
         raise
-    x, x_tilde = pair(
-        got, spec, eps, p, hint="Halve on, until the distance is below eps. Is it the distance in the norm p?"
-    )
+    pair(got, spec, eps, p, hint="Halve on, until the distance is below eps. Is it the distance in the norm p?")
     expect.unchanged(opposite_pair)
-    return x, x_tilde
 
 
 def lowest_of_ball(weight: Tensor, bias: Tensor, x: Tensor, y: Tensor, eps: float) -> Tensor:
@@ -96,8 +91,8 @@ def best_of_ball(best_step: Function, weight: Tensor, bias: Tensor, x: Tensor, y
     expect.unchanged(best_step)
     _in_box(got, x, eps)
     logits = got @ weight.T + bias
-    others = logits.scatter(1, y[:, None], -math.inf).amax(dim=1)
-    reached, truth = logits.gather(1, y[:, None]).squeeze(1) - others, lowest_of_ball(weight, bias, x, y, eps)
+    rival = logits.scatter(1, y[:, None], -math.inf).amax(dim=1)
+    reached, truth = logits.gather(1, y[:, None]).squeeze(1) - rival, lowest_of_ball(weight, bias, x, y, eps)
     wrong = int((reached - truth).argmax())
     hint = next((why for why, points in _slips(weight, bias, x, y, eps).items() if expect.same(got, points)), "")
     expect.close(reached[wrong], truth[wrong].item(), hint=hint or

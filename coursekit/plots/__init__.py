@@ -36,7 +36,7 @@ from coursekit.plots.pictures import (
     show_image,
     to_numpy,
 )  # fmt: skip
-from coursekit.plots.questions import along_the_step, questions_asked
+from coursekit.plots.questions import along_the_step, questions_asked, rivals, step_of_network
 from coursekit.plots.rotations import loss_by_angle
 from coursekit.plots.surfaces import across, loss_plane, loss_surfaces
 from coursekit.plots.tradeoff import penalties_along, tradeoff
@@ -49,8 +49,9 @@ __all__ = [
     "across", "agreement", "along_the_step", "alt_text", "as_html", "by_view", "changes", "claims", "collapse",
     "convergence", "curves", "diagnostics", "distances", "gradient", "image_tag", "images", "ink", "install",
     "label_lines", "loss_along", "loss_by_angle", "loss_plane", "loss_surfaces", "nearest_points", "penalties_along",
-    "percent", "perturbation", "price", "probabilities", "probability_bars", "questions_asked", "score_histograms",
-    "short", "show_image", "style", "styled", "to_numpy", "tradeoff", "upper_envelope",
+    "percent", "perturbation", "price", "probabilities", "probability_bars", "questions_asked", "rivals",
+    "score_histograms", "short", "show_image", "step_of_network", "style", "styled", "to_numpy", "tradeoff",
+    "upper_envelope",
 ]  # fmt: skip
 
 install()

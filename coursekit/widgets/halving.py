@@ -109,6 +109,8 @@ def _draw(figure: Figure, kind: str, halvings: int, eps: float, p: float) -> str
     _draw_way(overview, pairs[: halvings + 1], label)
     _backdrop(close, kind, across, up)
     _draw_pair(close, first, second, label, eps, p)
+    close.text(0.02, 0.03, f"from near: {2 * half:.2g} wide", fontsize=10.5, transform=close.transAxes,
+               bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 2})  # fmt: skip
     overview.add_artist(Polygon(_square(middle, half), fill=False, edgecolor="black", linewidth=1.2))
     norm = next(name for name, value in NORMS.items() if value == p).replace("∞", "infinity")
     return (
@@ -166,6 +168,8 @@ def _draw_way(axes: Axes, pairs: list[tuple[np.ndarray, np.ndarray]], label: int
                 textcoords="offset points",
                 fontsize=10,
                 weight="bold",
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8},
+                zorder=6,
             )
     _mark(axes, a, label, "a", 10, (-11, -9))
     _mark(axes, b, 1 - label, "b", 10, (11, 9))

@@ -60,7 +60,7 @@ def one_step_explorer(
     ball. The arguments say where the controls stand to begin with. The verdict is checked by exact search of the ball.
     """
     controls = {
-        "slope": Number("slope at x", slope, -0.6, 0.6, 0.05),
+        "slope": Number("slope at x", slope, -1.0, 1.0, 0.05),
         "height": Number("height", height, 0.0, 4.0, 0.1),
         "place": Number("place", place, -1.6, 1.6, 0.05),
         "width": Number("width", width, 0.05, 1.0, 0.05),
@@ -139,6 +139,11 @@ def _verdict(step: Step, eps: float) -> tuple[str, str, str]:
             f"it lands at u = {step.landing:g}, where f is wrong",
             plots.VERMILION,
         )
+    side = "right" if step.landing > 0 else "left"
     if step.best * step.landing < 0:
-        return "FGSM fails: it walks the wrong way", f"the loss at x rises the other way, and {where}", plots.PURPLE
+        return (
+            "FGSM fails: it walks the wrong way",
+            f"at x the loss rises to the {side}, away from the star; {where}",
+            plots.PURPLE,
+        )
     return "FGSM fails: it steps too far", f"all of eps = {eps:g} at once leads across, and {where}", plots.PURPLE

@@ -11,7 +11,7 @@
 # * find the worst point of a small ReLU network exactly, and build one on which FGSM fails although there is something to find;
 # * say for which classifiers one step is provably enough, and why more than two classes break the proof.
 #
-# **Slides**: "Questions - Rob1". **Time**: about two and a half hours. **Points**: 28 from eight functions that are checked at once, 8 from two texts that a person reads. Assignment 03 (gradient attacks) helps, and is not needed.
+# **Slides**: "Questions - Rob1". **Time**: about three hours. **Points**: 28 from eight functions that are checked at once, 8 from two texts that a person reads. Assignment 03 (gradient attacks) helps, and is not needed.
 #
 # <div class="alert alert-info"><b>How to work here.</b> Each exercise has a cell to fill in, marked <code>YOUR CODE HERE</code>, and right below it a cell that checks it. Run the check as often as you like: each line is one situation, with what came out, what should have, and something to think about. When the notebook is graded, a few more cases of the same kind are added, with other dimensions, other classifiers and other values of ε. No exercise needs an earlier one to be right: where you need one, the notebook gives you a reference. What an exercise asks for you write yourself; a call to the package's own version is refused. And a good function leaves what it is given as it was.</div>
 #
@@ -160,14 +160,14 @@ exercise.score()
 my_guess = None  # replace None by a number from 0 to 1000
 
 # %% demo="flat-boundary"
-def share_not_robust(d, eps=0.1, count=1000):
+def share_not_robust(d, eps=0.1, count=20_000):
     """Moving every pixel by eps moves the mean by eps: not robust is whoever has a mean within eps of 1/2."""
-    points = torch.rand(count, d, generator=torch.Generator().manual_seed(42 + d))
+    points = torch.rand(count, d, generator=torch.Generator().manual_seed(d))
     return ((points.mean(dim=1) - 0.5).abs() < eps).float().mean().item()
 
 dimensions = [1, 2, 4, 8, 16, 32, 64, 128, 256, 784]
 shares = [share_not_robust(d) for d in dimensions]
-checks.reveal(my_guess, f"{1000 * shares[-1]:.0f} of 1000",
+checks.reveal(my_guess, f"{1000 * shares[-1]:.0f} of 1000 (from 20,000 points)",
               "The mean of 784 pixels is 1/2 give or take 0.01: nearly every point of the cube lies close to the boundary.")
 
 # %% demo="flat-boundary-picture"
@@ -193,11 +193,12 @@ picture
 widgets.halving_explorer(kind="wild", halvings=3, eps=0.02)
 
 # %% [markdown]
-# <details><summary>Three things worth seeing in the picture</summary>
+# <details><summary>Four things worth seeing in the picture</summary>
 #
 # 1. Raise <i>halvings</i> until the verdict turns. Then change the classifier: the number that it takes is the same for all four (the end b is moved a little where it has a's label, no more).
 # 2. Make ε ten times smaller: three or four more halvings. A million times smaller would take twenty.
 # 3. Change the norm. The distance is another one, and the number of halvings hardly changes. Where the pair ends up does not depend on it at all.
+# 4. At the start the ball around x may hold points of the other label already. Bisection does not look around and does not know: it asks about middles only, and what it promises is its own two ends.
 # </details>
 #
 # ### Exercise 8.2a: how many questions · easy · 5 minutes · 2 points
@@ -275,7 +276,7 @@ exercise.score()
 # %% [markdown]
 # ### Exercise 8.2b: the construction · medium · 20 minutes · 5 points
 #
-# Write the bisection for any classifier, any dimension, and any of the three norms. The classifier `f` takes **one point** `(d,)` and answers 0 or 1. It is patient for as many questions as it takes and no longer: one for each end, if you like, and one for each halving, so `halvings_needed` + 2. The next raises an error.
+# Write the bisection for any classifier, any dimension, and any of the three norms. The classifier `f` takes **one point** `(d,)` and answers 0 or 1. It is patient for as many questions as it takes and no longer: one for each end, if you like, and one for each halving. The next raises an error. You need not know that number, and need not call your `halvings_needed`: measure the distance, and stop when it is below ε.
 #
 # <details><summary>Hint 1</summary>
 # Which answer of f do you know without asking, once you know f(a)? And which end does the middle replace: the one that has its label, or the other?
@@ -288,7 +289,8 @@ exercise.score()
 def opposite_pair(f, a: torch.Tensor, b: torch.Tensor, eps: float, p: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Two points x and x~ with f(x) != f(x~) and ||x - x~||_p < eps, strictly.
 
-    f: takes one point (d,), float64, and returns 0 or 1; it answers halvings_needed(||a - b||_p, eps) + 2 questions.
+    f: takes one point (d,), float64, and returns 0 or 1; it answers k + 2 questions, k the halvings needed; measure,
+    do not count.
     a, b: (d,) float64, with f(a) != f(b), either way round. eps: above 0, and large against the rounding of float64.
     p: 1, 2 or math.inf. Returns x and x~, each (d,) float64, in any order; a and b stay as they are.
     """
@@ -300,7 +302,7 @@ def opposite_pair(f, a: torch.Tensor, b: torch.Tensor, eps: float, p: float) -> 
             x = middle
         else:
             x_tilde = middle
-    return x, x_tilde
+    return x_tilde, x  # in any order
     ### END SOLUTION
 
 # %% test="opposite_pair" points=5
@@ -366,7 +368,11 @@ def _(opposite_pair):
 exercise.score()
 
 # %% [markdown]
-# **Can one do with fewer questions?** No, and the argument is short. Play $f$ yourself, and make it hard: of all points that were asked about so far, with $\mathbf a$ and $\mathbf b$ among them, let $A$ be those you gave one label and $B$ the others, and $\Delta$ the smallest distance between the two. Asked about a new point $\mathbf q$, give it the label of whichever set is nearer. By the triangle inequality $\mathbf q$ is at least $\Delta/2$ away from one of them, the one further off, and so no question brings $\Delta$ down by more than half. After $k$ questions it is still $D/2^k$ or more: whoever stops with $D/2^k \ge \epsilon$ has no pair to show (of two points closer together than that, one was not asked about, and you are free to give it the other's label). So `halvings_needed` is not just what bisection takes but what *any* method takes in the worst case, and neither dimension nor norm nor a gradient changes that.
+# **Can one do with fewer questions?** No. First the smallest case: a line, $\mathbf a = 0$ with label 0, $\mathbf b = 1$ with label 1, and one question allowed. You play $f$. I ask about 0.3; you say 0, since 0 is nearer. What I know then is a 0 at 0.3 and a 1 at 1: 0.7 apart. Had I asked about 0.8, you had said 1, and left me 0 and 0.8. The best that I can do is the middle, and then the gap is $\frac12$.
+#
+# It is the same everywhere. Make it hard: of all points that were asked about so far, with $\mathbf a$ and $\mathbf b$ among them, let $A$ be those you gave one label and $B$ the others, and $\Delta$ the smallest distance between the two (0.7 above). Asked about a new point $\mathbf q$, give it the label of whichever set is nearer. By the triangle inequality $\mathbf q$ is at least $\Delta/2$ away from one of them, the one further off, and so no question brings $\Delta$ down by more than half.
+#
+# After $k$ questions it is still $D/2^k$ or more: whoever stops with $D/2^k \ge \epsilon$ has no pair to show (of two points closer together than that, one was not asked about, and you are free to give it the other's label). So `halvings_needed` is not just what bisection takes but what *any* method takes in the worst case, and neither dimension nor norm nor a gradient changes that.
 #
 # Count it: 240 random problems, four kinds of classifier, 1 to 1,000 dimensions.
 
@@ -404,7 +410,7 @@ for kind in ("linear", "nearest", "checkerboard", "wild"):
 plots.questions_asked(ratios, counts, kinds)
 
 # %% [markdown]
-# One staircase for all: the number depends on $D/\epsilon$ alone, and grows with its logarithm.
+# One staircase for all: the number depends on $D/\epsilon$ alone, and grows with its logarithm. The points lie one or two above the line: these are the questions about the ends. (Marks of the four kinds are moved a little up or down, or they would cover each other.)
 #
 # ## 8.3 Who has no adversarial example at all?
 #
@@ -554,7 +560,7 @@ widgets.one_step_explorer()
 #
 # 1. As it stands FGSM walks away from the bump. Turn the slope at x round, from -0.5 to 0.5: now it walks towards it, and steps over it. Which ε would succeed? A <i>smaller</i> one.
 # 2. Slope 0: it stands still.
-# 3. Height of the bump 0: what remains is a straight line. Raise slope and ε until there is something to find, and FGSM finds it, always. Hold on to that for 8.7.
+# 3. Height of the bump 0: what remains is a linear classifier; its logits are straight lines, the loss a curve that only rises or only falls. Push slope and ε to the end, so that there is something to find, and FGSM finds it, always. Hold on to that for 8.7.
 # 4. In every case the verdict knows what was there to be found, from an exact search. How, is the next section.
 # </details>
 #
@@ -719,6 +725,18 @@ checks.reveal(my_guess, f"{sum(fails.values())} of {judged}",
 #
 # The rules: one hidden layer of at most 8 ReLUs, 1 to 3 inputs, 2 classes: logits $= W_2 [W_1 \mathbf x + \mathbf b_1]_+ + \mathbf b_2$. Everything by a clear margin: at $\mathbf x$ and at FGSM's point the logit of $y$ leads by at least 0.01, and somewhere within ε of $\mathbf x$, in $L_\infty$, the other logit leads by at least 0.01. The gradient at $\mathbf x$ must exist (no neuron with $W_1\mathbf x + \mathbf b_1 = 0$ there) and must not be zero: a network that FGSM does not even leave is too cheap. It is your function that gets ε, so it must work for small and for large ones.
 #
+# The next cell draws what you will hand in, here for a network on which FGSM succeeds. Use it with your own: `draw(fgsm_misses(1.0), eps=1.0)`.
+
+# %% demo="draw-a-network"
+def draw(made, eps):
+    """The lead of y along FGSM's step, for a dict as fgsm_misses returns it."""
+    return plots.step_of_network(made["layers"], made["x"], made["y"], eps)
+
+one_neuron = [[[1.0]], [2.0]]  # [u + 2]₊: W1 is (1, 1), b1 is (1,)
+its_logits = [[[0.0], [1.0]], [0.0, -2.5]]  # 0 and [u + 2]₊ - 2.5: W2 is (2, 1), b2 is (2,)
+draw({"layers": [one_neuron, its_logits], "x": [0.0], "y": 0}, eps=1.0)
+
+# %% [markdown]
 # <details><summary>Hint 1: a bump</summary>
 # [u - 1]₊ - 2 [u - 2]₊ + [u - 3]₊ is a hat: 0 up to u = 1, up to 1 at u = 2, back to 0 at u = 3 and beyond. Give one to the logit of the class that is not y. Where should it stand, measured in ε?
 # </details>
@@ -945,16 +963,11 @@ checks.reveal(my_guess, f"{by_classes[10]} of 1000", f"By number of classes: {sa
 #
 # a mean over all classes, weighted with their probabilities. FGSM walks towards a *mixture* of rivals, and a corner that is good for the mixture need not be good enough for any single one. With two classes there is only one rival and nothing to mix.
 #
-# Two inputs are enough to draw it. Below, $\mathbf x$ is blue, and two rivals are equally near. One wants to go right and a little down, the other left and up. The mixture of the two goes right and *up*, between them; the star shows what there was to find. (This is the explorer of assignment 03, with a single step of size ε.)
+# Two inputs are enough to draw it. Below, $\mathbf x$ is the black dot in the region of $y$, and the two rivals have equal logits there. One wants to go right and a little down, the other left and up. The mixture of the two goes right and *up*, between them, into a corner where $y$ still leads. The star is the best corner of all: the one for rival 2, and there $y$ has lost.
 
 # %% demo="rivals"
-def three_classes(z):
-    away = torch.tensor([[0.0, 0.0], [1.0, -0.3], [-0.8, 1.0]])
-    return 12 * ((z - 0.5) @ away.T + torch.tensor([0.22, 0.0, 0.0]))
-
-middle = torch.tensor([[0.5, 0.5]])
-widgets.ball_explorer(three_classes, middle, torch.tensor([0]), classes=["y", "rival 1", "rival 2"],
-                      eps=0.2, steps=1, step_size=0.2)
+toward_rivals = torch.tensor([[0.0, 0.0], [1.0, -0.3], [-0.8, 1.0]])
+plots.rivals(toward_rivals, torch.tensor([1.0, 0.0, 0.0]), eps=0.7, names=["y", "rival 1", "rival 2"])
 
 # %% [markdown]
 # ### Exercise 8.7b: one step for each rival · medium · 15 minutes · 4 points
@@ -1005,20 +1018,20 @@ def _(best_step):
 @exercise.case("three classes: where the mixture of rivals leads nowhere")
 def _(best_step):
     # One rival wants to go right and a little down, the other left and up; their mixture goes right and up.
-    weight, bias = torch.tensor([[0.5, -0.25], [1.5, -0.55], [-0.3, 0.75]]), torch.tensor([1.0, 0.0, 0.0])
+    weight, bias = torch.tensor([[0.5, 0.25], [1.5, -0.05], [-0.3, 1.25]]), torch.tensor([1.0, 0.0, 0.0])
     x, y = torch.tensor([[0.0, 0.0], [-0.1, 0.1], [0.1, 0.0]]), torch.tensor([0, 0, 0])
     hold(best_step, weight, bias, x, y, 0.7)
     hold(best_step, weight, bias, x, torch.tensor([0, 2, 1]), 0.7)
 
 @exercise.case("a rival that is weak at x and gains fastest")
 def _(best_step):
-    weight, bias = torch.tensor([[-0.5, 0.25], [0.0, 0.45], [5.5, -4.75]]), torch.tensor([1.0, 0.9, -3.0])
+    weight, bias = torch.tensor([[0.5, 0.25], [1.0, 0.45], [6.5, -4.75]]), torch.tensor([1.0, 0.9, -3.0])
     x, y = torch.zeros(1, 2), torch.tensor([0])
     hold(best_step, weight, bias, x, y, 0.5)
 
 @exercise.case("the bias counts: two rivals that matter, and one with steep weights and a hopeless bias")
 def _(best_step):
-    weight, bias = torch.tensor([[0.5, -0.25], [1.5, -0.55], [-0.3, 0.75], [-4.5, -5.25]]), torch.tensor([1.0, 0.0, 0.0, -20.0])
+    weight, bias = torch.tensor([[0.5, 0.0], [1.5, -0.3], [-0.3, 1.0], [-4.5, -5.0]]), torch.tensor([1.0, 0.0, 0.0, -20.0])
     x, y = torch.zeros(1, 2), torch.tensor([0])
     hold(best_step, weight, bias, x, y, 0.7)
 
@@ -1074,13 +1087,13 @@ for eps in (0.1, 0.4):
 plots.along_the_step(model, missed)
 
 # %% [markdown]
-# Two balls, and the two failures of 8.4. In the small ball FGSM goes **the wrong way**: the lead falls all along, only not enough; no shorter step would have helped, another direction does. In the large ball it goes **too far**: on most of the few digits that escape, the way crosses the region of the other class and comes out again at the far end. Assignment 03 saw the robust accuracy under FGSM *rise* again for large ε; this is why. PGD is the answer to both: it asks for a new direction after each step, and its steps are short. It is no proof either, only a better search; proofs are the subject of assignment 09.
+# Two balls, and the two failures of 8.4. In the small ball FGSM goes **the wrong way**: the lead falls all along, only not enough; no shorter step would have helped, another direction does. In the large ball it goes **too far**: on the digits drawn strong, which the title counts, the way crosses the region of the other class and comes out again at the far end. Assignment 03 saw the robust accuracy under FGSM *rise* again for large ε; this is why. PGD is the answer to both: it asks for a new direction after each step, and its steps are short. It is no proof either, only a better search; proofs are the subject of assignment 09.
 #
 # ## 8.9 In your own words
 #
 # These two answers are read by a person. They are the two questions of the slide. Half a page each is plenty; the exercises above have done the work.
 #
-# ### Question 8.9a: can every point be robust? · medium · 15 minutes · 4 points
+# ### Question 8.9a: can every point be robust? · medium · 25 minutes · 4 points
 #
 # Answer the first question of the slide for $y = f(\mathbf x)$ and any ε > 0. (1) For which classifiers is every point of $\mathbb R^d$ robust, and why for no others? Give the argument in full, for an arbitrary $f$, and say where the strict $<$ of the ball matters. (2) Which property of $\mathbb R^d$ does the argument use? Name a domain where a classifier that is not constant can be robust everywhere. (3) Somebody concludes: "So adversarial examples on photographs are unavoidable." Is that right?
 
@@ -1095,7 +1108,7 @@ plots.along_the_step(model, missed)
 # (1) Exactly the constant ones. If f is constant there is no point of another label, in no ball. If it is not, take a and b with f(a) ≠ f(b), at distance D. The middle has the label of one of them, so one of the two halves has ends of different labels. Repeat with that half: after k steps two points of different labels are D/2^k apart. For k large enough this is below ε, and each of the two lies in the open ball of the other: both are not robust. Nothing was assumed about f. The ball is open, so D/2^k = ε does not do yet; one more halving does. (2) That all points in between belong to the domain: R^d is convex. On the whole numbers with ε ≤ 1 every ball holds only its centre and every classifier is robust everywhere; two regions more than ε apart, each with its own label, do as well. (3) No. There are some points that are not robust, but nothing says that they are photographs. If the classes are further apart than 2ε, the label can change in between, where there are no data; the digits are such a case. That our networks fail on the data itself has other reasons.
 
 # %% [markdown]
-# ### Question 8.9b: will FGSM always find one? · medium · 15 minutes · 4 points
+# ### Question 8.9b: will FGSM always find one? · medium · 25 minutes · 4 points
 #
 # Answer the second question of the slide. (1) Describe your counterexample of 8.6, or one of your own, so that a reader without a computer is convinced of both halves: FGSM fails, and an adversarial example exists. (2) Name the two different ways in which FGSM can miss, and say for each whether a smaller ε would help FGSM. (3) For which classifiers does FGSM always find one, and why? Where exactly does the argument break for three classes?
 

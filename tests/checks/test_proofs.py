@@ -154,3 +154,72 @@ def test_numbers_beyond_all_floats_are_spoken_of():
     example = proofs.construction({"layers": huge, "x": [1.0], "y": 0})
     proofs.classified(example)
     assert "No attack can succeed" in refused(proofs.has_an_adversarial_example, example, 1e-3)
+
+
+# ------------------------------------------------------------------ masks, searches for a pair, best corners
+
+
+def asked_of(function, call, *arguments, **keywords):
+    """What a check says of a student's function, or "" where it passes."""
+    with checks.student.use(checks.student.Notebook({"f": function})):
+        try:
+            call(checks.student.Function("f"), *arguments, **keywords)
+        except checks.Failure as failure:
+            return " | ".join((failure.got, failure.expected, failure.hint))
+    return ""
+
+
+def test_a_mask_is_one_boolean_for_each_point():
+    right = torch.tensor([True, False])
+    assert proofs.mask(right, 2, over="jumps") is right
+    assert "not indices" in refused(lambda: proofs.mask(torch.tensor([0]), 2, over="jumps"))
+    assert "reduce over the jumps" in refused(lambda: proofs.mask(torch.tensor(True), 2, over="jumps"))
+    assert "dtype float32" in refused(lambda: proofs.mask(torch.ones(2), 2, over="jumps"))
+    assert "forget a return" in refused(lambda: proofs.mask(None, 2, over="jumps"))
+
+
+def test_neighbours_of_another_label_in_a_finite_domain():
+    points, labels = torch.tensor([[0.0, 0.0], [0.3, 0.4], [5.0, 5.0]]), torch.tensor([0, 1, 1])
+    assert proofs.among(points, labels, 0.51, 2).tolist() == [True, True, False]
+    assert proofs.among(points, labels, 0.39, math.inf).tolist() == [False, False, False]
+
+
+def test_a_search_may_ask_for_both_ends_and_once_for_each_halving():
+    problem = {"a": [-1.0, 0.0], "b": [2.0, 0.0], "eps": 0.01, "p": 2}
+    w = torch.tensor([1.0, 0.0])
+
+    def bisect(f, a, b, eps, p):
+        return attacks.opposite_ends(f, a, b, eps=eps, p=p)[-1]
+
+    def twice(f, a, b, eps, p):
+        return bisect(lambda x: f(x) and f(x), a, b, eps, p)
+
+    assert asked_of(bisect, proofs.found_pair, "linear", w, 0.0, **problem) == ""
+    assert "Is a label asked for twice" in asked_of(twice, proofs.found_pair, "linear", w, 0.0, **problem)
+    crash = asked_of(lambda f, a, b, eps, p: a.reshape(7), proofs.found_pair, "linear", w, 0.0, **problem)
+    assert "shape '[7]'" in crash
+    assert "twice" not in crash
+    with pytest.raises(ValueError, match="different labels"):
+        proofs.found_pair(bisect, "constant", 0, **problem)
+
+
+def test_the_lowest_lead_of_a_ball_is_that_of_its_best_corner():
+    torch.manual_seed(1)
+    weight, bias, x, y = torch.randn(5, 3), torch.randn(5), torch.randn(8, 3), torch.randint(0, 5, (8,))
+    ball = LpBall(0.4, math.inf, bounds=(-math.inf, math.inf))
+    corner = attacks.best_corner(checks.network(("linear", weight, bias)).build(), x, y, ball)
+    logits = corner @ weight.T + bias
+    others = logits.masked_fill(torch.nn.functional.one_hot(y, 5).bool(), -math.inf).amax(1)
+    lead = logits[torch.arange(8), y] - others
+    torch.testing.assert_close(proofs.lowest_of_ball(weight, bias, x, y, 0.4), lead)
+    assert asked_of(lambda *_: corner, proofs.best_of_ball, weight, bias, x, y, 0.4) == ""
+    assert "Nothing was added" in asked_of(lambda *_: x, proofs.best_of_ball, weight, bias, x, y, 0.4)
+    assert "no image range" in asked_of(lambda *_: corner.clamp(0, 1), proofs.best_of_ball, weight, bias, x, y, 0.4)
+    assert "moved by" in asked_of(lambda *_: corner + 1, proofs.best_of_ball, weight, bias, x, y, 0.4)
+
+
+def test_the_form_of_a_network_is_spoken_of_as_form():
+    flat = {"layers": [([1.0], [0.0]), ([[1], [1]], [0, 0])], "x": [0], "y": 0}
+    assert "W1 as a flat list" in refused(proofs.construction, flat)
+    nine = {"layers": [([[1]] * 9, [0] * 9), ([[1] * 9] * 2, [0, 0])], "x": [0], "y": 0}
+    assert "1 input, 9 neurons" in refused(proofs.construction, nine)

@@ -38,3 +38,37 @@ def test_a_crossing_on_the_way_is_counted():
     logits = bump(x[:1] + torch.tensor(share)[:, None] * 0.5)
     np.testing.assert_allclose(lead, logits[:, 0] - logits[:, 1], atol=1e-5)
     assert "2 images that FGSM leaves right; 2 of them are misclassified on the way" in plots.alt_text(figure)
+
+
+def test_of_the_lines_that_do_not_cross_a_few_are_drawn():
+    x, y = torch.linspace(0.1, 0.3, 30)[:, None], torch.zeros(30, dtype=torch.int64)
+    figure = plots.along_the_step(bump, {0.1: (x, y)}, most=7)
+    assert len(figure.axes[0].lines) == 7 + 1  # and the line at 0
+    assert figure.axes[0].get_title(loc="left") == "ε = 0.1: 30 missed, 0 crossed on the way"
+    assert "7 of the others are drawn" in plots.alt_text(figure)
+
+
+HAT = [[[1.0]] * 4, [-0.25, -0.5, -0.75, 2.0]], [[[0.0] * 4, [8.0, -16.0, 8.0, -0.25]], [0.0, -0.5]]
+
+
+def test_a_network_is_drawn_through_its_ball_in_the_direction_of_the_step():
+    figure = plots.step_of_network(HAT, [0.0], 0, 1.0)
+    share, lead = figure.axes[0].lines[1].get_data()
+    assert lead[share == 0] == pytest.approx(1.0)
+    assert lead[share == 1] == pytest.approx(0.75)  # to the left, away from the hat
+    assert lead[share == -0.5] == pytest.approx(-0.875)
+    assert "FGSM lands where the lead is 0.75" in plots.alt_text(figure)
+
+
+def test_a_network_without_a_slope_stands_still_and_tensors_and_two_inputs_are_read():
+    flat = (torch.zeros(1, 2), torch.ones(1)), (torch.ones(2, 1), torch.tensor([0.5, 0.0]))
+    assert "FGSM stands still" in plots.alt_text(plots.step_of_network(flat, torch.zeros(2), 1, 0.5))
+
+
+def test_the_corner_of_the_mixture_need_not_be_the_best():
+    weight = torch.tensor([[0.0, 0.0], [1.0, -0.3], [-0.8, 1.0]])
+    figure = plots.rivals(weight, torch.tensor([1.0, 0.0, 0.0]), 0.7, ["y", "rival 1", "rival 2"])
+    said = plots.alt_text(figure)
+    assert "where the lead of y is 0.51" in said
+    assert "at the corner for rival 1 it is 0.09, at that for rival 2 -0.26" in said
+    assert [text.get_text() for text in figure.axes[0].texts].count("f says\nrival 1") == 1
