@@ -40,6 +40,29 @@ def robust_loss(w: Tensor, b: Tensor | float, x: Tensor, y: Tensor, eps: float, 
     return F.softplus(-margin)
 
 
+def gradient(w: Tensor, b: Tensor | float, x: Tensor, y: Tensor, eps: float, p: float = math.inf) -> Tensor:
+    """The gradient by w of the mean robust loss, (d,): that at the worst points, which are held fixed.
+
+    m being the margin at a worst point x~: the mean of -sigmoid(-m) y x~. At a tie (some w_i = 0 for p = inf) it is the
+    gradient for the worst points that `worst_point` names. Source: lecture, slide "Adversarial Training: Danskin's
+    Theorem".
+    """
+    points = worst_point(w, x, y, eps, p)
+    return (-torch.sigmoid(-y * (points @ w + b)) * y)[:, None].mul(points).mean(dim=0)
+
+
+def measured_gradient(w: Tensor, b: Tensor | float, x: Tensor, y: Tensor, eps: float, h: float = 1e-5) -> Tensor:
+    """Central differences of the mean robust loss (p = inf) in each weight, (d,): its gradient without any theorem.
+
+    h: the step, > 0; for the default w should be float64.
+    """
+    shifts = h * torch.eye(len(w), dtype=w.dtype, device=w.device)
+    ends = [
+        robust_loss(w + shift, b, x, y, eps).mean() - robust_loss(w - shift, b, x, y, eps).mean() for shift in shifts
+    ]
+    return torch.stack(ends) / (2 * h)
+
+
 def _check(p: float) -> None:
     if p not in DUAL:
         raise ValueError(f"p must be 1, 2 or math.inf; got {p!r}")

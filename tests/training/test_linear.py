@@ -60,6 +60,27 @@ def test_a_radius_of_zero_is_the_ordinary_loss():
         torch.testing.assert_close(linear.robust_loss(w, b, x, y, 0.0, p), loss_at(w, b, x, y))
 
 
+@pytest.mark.parametrize("p", NORMS)
+@given(st.integers(0, 10**6), st.floats(0.0, 1.0))
+@settings(deadline=None)
+def test_danskins_theorem_the_gradient_at_the_worst_points_is_that_of_the_closed_form(p, seed, eps):
+    w, b, x, y, _ = draw(seed)
+    v = w.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(linear.robust_loss(v, b, x, y, eps, p).mean(), v)
+    torch.testing.assert_close(linear.gradient(w, b, x, y, eps, p), slope)
+    assert not w.requires_grad
+
+
+def test_measured_slopes_are_those_of_the_gradient_and_central():
+    w, b, x, y, _ = draw(5)
+    torch.testing.assert_close(
+        linear.measured_gradient(w, b, x, y, 0.1), linear.gradient(w, b, x, y, 0.1), atol=1e-8, rtol=1e-6
+    )
+    first = torch.eye(len(w), dtype=w.dtype)[0]
+    ends = [linear.robust_loss(w + h * first, b, x, y, 0.1).mean() for h in (0.3, -0.3)]
+    torch.testing.assert_close(linear.measured_gradient(w, b, x, y, 0.1, 0.3)[0], (ends[0] - ends[1]) / 0.6)
+
+
 def test_it_names_another_norm():
     w, b, x, y, _ = draw(0)
     for call in (lambda: linear.worst_point(w, x, y, 0.1, 3), lambda: linear.robust_loss(w, b, x, y, 0.1, 3)):
