@@ -651,7 +651,7 @@ def _(lowest_lead):
     expect.close(lowest, -1.5, mistakes={
         "You miss the bend at u = 0.4321: ends and bends, where w u + b = 0, and no grid.": 1.5,
         "A neuron with w = 0 still adds v max(b, 0) everywhere.": -2.0,
-    }, hint=hint if not isinstance(lowest, float) or lowest < 1.5 else "Look at the bends, where w u + b = 0; no grid is fine enough.")
+    }, hint="Ends and bends, where w u + b = 0, and no grid. A neuron with w = 0 has no bend, and still adds v max(b, 0).")
 
 @exercise.case("eps = 0: the lead at x itself", hint="The interval is one point: m(x).")
 def _(lowest_lead):

@@ -55,6 +55,11 @@ def test_the_verdict_in_words(controls, verdict):
     assert widgets.one_step_explorer(**controls).alt.startswith(verdict)
 
 
+def test_the_way_that_is_wrong_is_said():
+    assert "at x the loss rises to the left, away from the star" in widgets.one_step_explorer(slope=-0.5).alt
+    assert "at x the loss rises to the right, away" in widgets.one_step_explorer(slope=0.5, place=-0.7).alt
+
+
 def test_a_straight_line_never_fails():
     explorer = widgets.one_step_explorer(height=0.0)
     for slope in (-0.6, -0.3, 0.25, 0.6):
