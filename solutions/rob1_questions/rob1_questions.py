@@ -1072,7 +1072,7 @@ for eps in (0.03, 0.05, 0.07, 0.1):
     print(f"{eps:>6} {int(one.sum()):>6} {int(truth.sum()):>10} {int((truth & ~one).sum()):>8}")
 
 # %% [markdown]
-# A robust accuracy measured with FGSM is too friendly even for a *linear* model, in one step and with every gradient correct. Now the convolutional network, which bends. Here nobody knows the truth for 784 pixels; but where PGD finds an adversarial example and FGSM did not, FGSM has missed one. The picture follows each such digit from $\mathbf x$ to FGSM's corner: the lead of $y$ along the way.
+# A robust accuracy measured with FGSM is too friendly even for a *linear* model, in one step and with every gradient correct. Now the convolutional network, which bends. Here nobody knows the truth for 784 pixels; but where PGD finds an adversarial example and FGSM did not, FGSM has missed one. The picture follows such digits from $\mathbf x$ to FGSM's corner: the lead of $y$ along the way, strong where it crosses 0 and comes back, and at most 20 of the others in each ball, thin.
 
 # %% demo="along-the-step"
 images, labels = test_digits.x[:300], test_digits.y[:300]
