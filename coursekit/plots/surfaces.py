@@ -111,6 +111,6 @@ def _in_words(loss: np.ndarray, wrong: np.ndarray) -> str:
     steps = np.abs(np.diff(loss, axis=0))
     level = float((steps < FLAT * height).mean())
     return (
-        f"loss from {short(loss.min())} to {short(loss.max())}, {100 * level:.0f} % of the steps from point to point "
+        f"loss from {short(loss.min() + 0.0)} to {short(loss.max())}, {100 * level:.0f} % of the steps from point to point "
         f"along a are level, the model is wrong at {100 * wrong.mean():.0f} % of the points"
     )

@@ -20,6 +20,7 @@ from coursekit.widgets.explorer import Choice, Explorer, Number
 
 DRAWS, LOOKS = 16, 6  # answers of a random model that are averaged to judge it; gradients that its attacker averages
 ALONG = 61  # points on the line
+LEAST = 0.01  # height of the middle panel, also of a level line
 SEED = 0  # the same numbers at every redraw, so that only what the reader changes changes
 
 
@@ -73,11 +74,12 @@ def defence_explorer(
 
 class _Attack(NamedTuple):
     """One run: the image after every step (T + 1, C, H, W); how far y was ahead in each of S answers (T + 1, S), in
-    logits of the bare model; the class of the last answers (S,)."""
+    logits of the bare model; the class of the last answers (S,); after which step it stopped, content."""
 
     path: Tensor
     leads: np.ndarray
     called: np.ndarray
+    stopped: int
 
     @property
     def fooled(self) -> float:
@@ -88,7 +90,7 @@ class _Attack(NamedTuple):
 class _Scene:
     """The picture of `defence_explorer`."""
 
-    PANELS = ((0.01, 0.11, 0.25, 0.65), (0.345, 0.15, 0.27, 0.61), (0.71, 0.15, 0.275, 0.61))
+    PANELS = ((0.01, 0.11, 0.25, 0.65), (0.345, 0.15, 0.27, 0.61), (0.705, 0.15, 0.275, 0.61))
 
     def __init__(self, model: Classifier, x: Tensor, y: Tensor, defences: dict[str, Defence]) -> None:
         self.bare, self.x, self.y, self.defences = model, x, y, defences
@@ -106,16 +108,17 @@ class _Scene:
         verdict = self._show(picture, chosen, done, int(y))
         stuck = self._show_line(line, loss, slope)
         self._show_run(run, chosen, done)
-        why = _why(defence, attacker, done, stuck)
+        why = _why(defence, attacker, done, stuck, rises=bool(loss.max() - loss[0] > 1e-3), eps=eps)
         figure.text(0.01, 0.93, why, fontsize=13, weight="bold", va="center")
         before, after = done.leads[0].mean(), done.leads[-1].mean()
+        content = f" It stopped after step {done.stopped}, the model being fooled." if done.stopped < steps else ""
         return (
             f"{why} Digit {int(y)}, defence “{defence}”, attacked by the {attacker} attacker "
             f"({chosen.trick if adaptive else 'plain PGD'}) with {steps} steps, eps = {eps:g}. "
             f"{verdict[0].upper()}{verdict[1:]}. On the way to an adversarial example the loss goes from "
             f"{loss[0] + 0:.2g} to {loss[-1] + 0:.2g}; the slope that the attacker sees is "
             f"{'zero' if stuck else 'not zero'}. The right class leads by {before:.2g} logits before the attack and by "
-            f"{after:.2g} after it."
+            f"{after:.2g} after it.{content}"
         )
 
     def _attack(self, chosen: Defence, adaptive: bool, x: Tensor, y: Tensor, eps: float, steps: int) -> _Attack:
@@ -127,12 +130,15 @@ class _Scene:
             early_stop=not adaptive,
         )  # fmt: skip
         path = torch.cat([step.x for step in trace])
+        moved = (path[1:] != path[:-1]).flatten(1).any(dim=1).nonzero()
+        # PGD looks only now and then whether it may end; the image itself stays from the step on that fooled the model.
+        stopped = int(moved.max()) + 1 if len(path) <= steps and len(moved) else len(path) - 1
         path = torch.cat([path, path[-1:].expand(steps + 1 - len(path), *path.shape[1:])])
         answers = DRAWS if chosen.random else 1
         with torch.no_grad(), evaluating(chosen.model):
             logits = chosen.model(path.repeat_interleave(answers, dim=0)) * chosen.temperature
         leads = -margin(logits, y.expand(len(logits)))
-        return _Attack(path, plots.to_numpy(leads.view(-1, answers)), logits[-answers:].argmax(dim=1).numpy())
+        return _Attack(path, plots.to_numpy(leads.view(-1, answers)), logits[-answers:].argmax(dim=1).numpy(), stopped)
 
     def _way(self, image: int, eps: float) -> Tensor:
         """From x to an adversarial example of the bare model."""
@@ -161,7 +167,7 @@ class _Scene:
         """x~ with what the defended model says; returns that in words."""
         shown, counts = done.called, np.bincount(done.called)
         called, fooled = int(counts.argmax()), done.fooled
-        colour = plots.GREEN if fooled < 0.5 else plots.VERMILION
+        colour = plots.VERMILION if fooled > 0.5 else plots.GREEN
         if chosen.random:
             words = f"wrong in {round(fooled * len(shown))} of {len(shown)} answers"
         else:
@@ -173,7 +179,7 @@ class _Scene:
 
     def _show_line(self, axes: Axes, loss: np.ndarray, slope: float) -> bool:
         """The loss on the way, and the attacker's tangent at x; returns whether that has no slope."""
-        t, low, high = np.linspace(0, 1, len(loss)), min(0.0, loss.min()), max(loss.max(), loss.min() + 1e-6)
+        t, low, high = np.linspace(0, 1, len(loss)), min(0.0, loss.min()), max(loss.max(), loss.min() + LEAST)
         room = 0.12 * (high - low)
         axes.plot(t, loss, color=plots.BLUE, linestyle="-", linewidth=2)
         stuck = abs(slope) <= 1e-12
@@ -202,25 +208,39 @@ class _Scene:
                 steps, done.leads.min(axis=1), done.leads.max(axis=1), color=plots.BLUE, alpha=0.18, linewidth=0
             )
         axes.plot(steps, mean, color=plots.BLUE, linestyle="--" if chosen.random else "-", linewidth=2.5)
-        axes.plot(steps[-1], mean[-1], "o", color="black", markersize=7, clip_on=False)
+        if done.stopped < len(steps) - 1:
+            ring = {"markersize": 12, "markerfacecolor": "none", "markeredgewidth": 2, "zorder": 6}
+            axes.plot(done.stopped, mean[done.stopped], "o", color=plots.VERMILION, **ring)
+            axes.text(
+                0.97, 0.96, f"stops after step {done.stopped}", transform=axes.transAxes, ha="right", va="top",
+                color=plots.ink(plots.VERMILION), fontsize=10,
+            )  # fmt: skip
+        axes.plot(steps[-1], mean[-1], "o", color="black", markersize=7, clip_on=False, zorder=5)
         axes.axhline(0, color="black", linewidth=1, linestyle=":")
-        axes.set(xlim=(-0.3, len(steps) - 0.7), ylim=(bottom * 1.15, top * 1.3), xlabel="steps")
+        room = 0.04 * len(steps)
+        axes.set(xlim=(-room, len(steps) - 1 + room), ylim=(bottom * 1.15, top * 1.3), xlabel="steps")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.text(0, 1.06, "lead of the right class", transform=axes.transAxes)
-        axes.text(0.03, 0.04, "fooled", transform=axes.transAxes, color=plots.ink(plots.VERMILION), fontsize=10)
+        axes.text(
+            1, 1.06, "< 0: fooled", transform=axes.transAxes, ha="right", color=plots.ink(plots.VERMILION), fontsize=10
+        )
 
 
-def _why(defence: str, attacker: str, done: _Attack, stuck: bool) -> str:
-    """The picture's headline."""
+def _why(defence: str, attacker: str, done: _Attack, stuck: bool, rises: bool, eps: float) -> str:
+    """The picture's headline. rises: the loss, on the way to an adversarial example of the bare model."""
     fooled = done.fooled
     if done.leads[0].mean() <= 0:
         return "Wrong without any attack: nothing to show here."
     if attacker == "naive" and defence == "noise" and fooled < 0.9 and (done.leads.min(axis=1) <= 0).any():
-        return "Content with a lucky draw: asked again, the model is often right."
-    if stuck and fooled < 0.5:
+        return f"Content with a lucky draw: asked {DRAWS} times, the model is right in {round((1 - fooled) * DRAWS)}."
+    if eps == 0:
+        return "Not fooled: with eps = 0 nothing may move."
+    if stuck and fooled <= 0.5 and rises:
         return "Stuck: the gradient is exactly zero, but the loss does rise on the way."
-    if fooled >= 0.5 and defence == "none":
+    if stuck and fooled <= 0.5:
+        return "Stuck: the gradient is exactly zero, and within this eps the loss hardly rises."
+    if fooled > 0.5 and defence == "none":
         return "Fooled by plain PGD: there is no defence to know of."
-    if fooled >= 0.5:
+    if fooled > 0.5:
         return {"naive": "Fooled by plain PGD.", "adaptive": "Broken by the attacker who knows the defence."}[attacker]
     return "Not fooled within this eps and this number of steps."

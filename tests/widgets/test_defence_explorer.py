@@ -36,7 +36,7 @@ def test_the_naive_attacker_is_stuck_and_the_adaptive_one_gets_through(shared, d
 
 def test_the_noise_lets_the_naive_attacker_stop_at_a_lucky_draw(shared):
     shared.set(defence="noise", attacker="naive", eps=0.15, steps=40, image=18)
-    assert shared.alt.startswith("Content with a lucky draw")
+    assert shared.alt.startswith("Content with a lucky draw: asked 16 times, the model is right in ")
     shared.set(attacker="adaptive")
     assert shared.alt.startswith("Broken by the attacker who knows the defence.")
     assert "Wrong in 16 of 16 answers" in shared.alt
@@ -51,7 +51,16 @@ def test_without_a_defence_both_attackers_fool_it(shared):
 def test_without_room_nothing_happens(shared):
     for defence in ("none", "grey levels", "noise", "temperature"):
         shared.set(defence=defence, attacker="adaptive", eps=0.0, image=FOOLED)
-        assert shared.alt.startswith(("Not fooled", "Stuck")), shared.alt
+        assert shared.alt.startswith("Not fooled: with eps = 0 nothing may move."), shared.alt
+
+
+def test_it_is_said_when_the_attacker_stopped_and_only_then(shared):
+    shared.set(defence="none", attacker="naive", eps=0.15, steps=20, image=FOOLED)
+    assert "It stopped after step" in shared.alt
+    shared.set(attacker="adaptive")
+    assert "It stopped" not in shared.alt
+    shared.set(defence="grey levels", attacker="naive")
+    assert "It stopped" not in shared.alt
 
 
 def test_a_digit_that_is_wrong_anyway_needs_no_attack(shared):
