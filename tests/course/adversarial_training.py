@@ -65,6 +65,18 @@ def robust_loss(model, candidates, y):
             worst = torch.maximum(worst, losses.cross_entropy(model(points), y))
     return worst.mean().reshape(1)
 
+# %% wrong="robust_loss" name="max without .values" says="take .values"
+def robust_loss(model, candidates, y):
+    return torch.stack([losses.cross_entropy(model(points), y) for points in candidates]).max(dim=0)
+
+# %% wrong="robust_loss" name="one value for each image" says="the mean over the images is missing"
+def robust_loss(model, candidates, y):
+    return torch.stack([losses.cross_entropy(model(points), y) for points in candidates]).max(dim=0).values
+
+# %% wrong="robust_loss" name="the worst run, on digits, too" says="The mean came first" most="0.5"
+def robust_loss(model, candidates, y):
+    return torch.stack([losses.cross_entropy(model(points), y) for points in candidates]).mean(dim=1).max()
+
 # ---------------------------------------------------------------- worst_point
 # %% wrong="worst_point" name="the best point" says="this is the best point"
 def worst_point(w, x, y, eps):
@@ -288,6 +300,46 @@ def finite_differences(w, b, x, y, eps, h):
         return nn.functional.softplus(-(y * (x @ v + b) - eps * v.abs().sum())).mean().item()
     return torch.tensor([(loss(w + e) - loss(w - e)) / (2 * h) for e in h * torch.eye(len(w), dtype=w.dtype)], dtype=w.dtype)
 
+# %% wrong="finite_differences" name="divided by 2, times h" says="Write / (2 * h)"
+def finite_differences(w, b, x, y, eps, h):
+    def loss(v):
+        return training.linear.robust_loss(v, b, x, y, eps).mean()
+    return torch.stack([(loss(w + e) - loss(w - e)) / 2 * h for e in h * torch.eye(len(w), dtype=w.dtype)])
+
+# %% wrong="finite_differences" name="up is no copy" says="is no copy"
+def finite_differences(w, b, x, y, eps, h):
+    slopes = []
+    for i in range(len(w)):
+        up = down = w.clone()
+        up[i] += h
+        down[i] -= h
+        slopes.append((training.linear.robust_loss(up, b, x, y, eps).mean() - training.linear.robust_loss(down, b, x, y, eps).mean()) / (2 * h))
+    return torch.stack(slopes)
+
+# %% wrong="finite_differences" name="the copies are made once" says="Make new ones for each weight"
+def finite_differences(w, b, x, y, eps, h):
+    up, down, slopes = w.clone(), w.clone(), []
+    for i in range(len(w)):
+        up[i] += h
+        down[i] -= h
+        slopes.append((training.linear.robust_loss(up, b, x, y, eps).mean() - training.linear.robust_loss(down, b, x, y, eps).mean()) / (2 * h))
+    return torch.stack(slopes)
+
+# %% wrong="finite_differences" name="one copy, left below" says="A weight that was moved stays moved"
+def finite_differences(w, b, x, y, eps, h):
+    v, slopes = w.clone(), []
+    for i in range(len(w)):
+        v[i] += h
+        up = training.linear.robust_loss(v, b, x, y, eps).mean()
+        v[i] -= 2 * h
+        down = training.linear.robust_loss(v, b, x, y, eps).mean()
+        slopes.append((up - down) / (2 * h))
+    return torch.stack(slopes)
+
+# %% wrong="finite_differences" name="the package's" says="write yourself"
+def finite_differences(w, b, x, y, eps, h):
+    return training.linear.measured_gradient(w, b, x, y, eps, h)
+
 # ---------------------------------------------------------------- danskin_gradient
 # %% wrong="danskin_gradient" name="gradient at x" says="gradient at x itself"
 def danskin_gradient(w, b, x, y, eps):
@@ -361,6 +413,30 @@ def danskin_gradient(w, b, x, y, eps):
         total -= label * image / (1 + margin.exp())
     return total / len(y)
 
+# %% wrong="danskin_gradient" name="y forgotten in the chain rule" says="The y in front is forgotten"
+def danskin_gradient(w, b, x, y, eps):
+    z = training.linear.worst_point(w, x, y, eps)
+    return -(torch.sigmoid(-y * (z @ w + b))[:, None] * z).mean(dim=0)
+
+# %% wrong="danskin_gradient" name="x instead of the worst points, at the end" says="the direction is x"
+def danskin_gradient(w, b, x, y, eps):
+    z = training.linear.worst_point(w, x, y, eps)
+    return -((torch.sigmoid(-y * (z @ w + b)) * y)[:, None] * x).mean(dim=0)
+
+# %% wrong="danskin_gradient" name="softplus of the margin" says="A minus is missing"
+def danskin_gradient(w, b, x, y, eps):
+    z, v = training.linear.worst_point(w, x, y, eps), w.clone().requires_grad_(True)
+    return torch.autograd.grad(nn.functional.softplus(y * (z @ v + b)).mean(), v)[0]
+
+# %% wrong="danskin_gradient" name="for each image, no case survives" says="That is a gradient for each image" most="0"
+def danskin_gradient(w, b, x, y, eps):
+    z = training.linear.worst_point(w, x, y, eps)
+    return -(torch.sigmoid(-y * (z @ w + b)) * y)[:, None] * z
+
+# %% wrong="danskin_gradient" name="the package's" says="write yourself"
+def danskin_gradient(w, b, x, y, eps):
+    return training.linear.gradient(w, b, x, y, eps)
+
 # ---------------------------------------------------------------- directional_derivative
 # %% wrong="directional_derivative" name="the first worst point" says="you take one of the worst points"
 def directional_derivative(values, gradients, direction):
@@ -398,7 +474,7 @@ def directional_derivative(values, gradients, direction):
 def directional_derivative(values, gradients, direction):
     return (gradients[values <= values.min() + 1e-6] @ direction).max().item()
 
-# %% wrong="directional_derivative" name="only positive slopes" says="expected -1.5"
+# %% wrong="directional_derivative" name="a running best from 0" says="neither start a running maximum at 0"
 def directional_derivative(values, gradients, direction):
     best = 0.0
     for value, gradient in zip(values, gradients):
@@ -422,19 +498,25 @@ def directional_derivative(values, gradients, direction):
     tied = torch.isclose(values, values.max(), rtol=0, atol=1e-6)
     return torch.einsum("mn,n->m", gradients[tied], direction).amax()
 
+# %% wrong="directional_derivative" name="a mask of 0 and 1" says="nor set the other candidates to 0"
+def directional_derivative(values, gradients, direction):
+    worst = (values >= values.max() - 1e-6).to(gradients.dtype)
+    return (worst * (gradients @ direction)).max().item()
+
 # ---------------------------------------------------------------- training_step
 # %% wrong="training_step" name="ordinary training" says="a step of ordinary training"
 def training_step(model, x, y, eps, lr):
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    x_adv = inner_attack(model, x, y, eps)
+    x_adv = careless_attack(model, x, y, eps)
     model.train()
+    model.zero_grad()
     losses.cross_entropy(model(x), y).mean().backward()
     optimizer.step()
     return [p.detach().clone() for p in model.parameters()]
 
 # %% wrong="training_step" name="uphill" says="training minimises over the weights"
 def training_step(model, x, y, eps, lr):
-    x_adv = inner_attack(model, x, y, eps)
+    x_adv = careless_attack(model, x, y, eps)
     model.train()
     grads = torch.autograd.grad(losses.cross_entropy(model(x_adv), y).mean(), list(model.parameters()), allow_unused=True)
     return [p.detach() + lr * (0 if g is None else g) for p, g in zip(model.parameters(), grads)]
@@ -442,8 +524,9 @@ def training_step(model, x, y, eps, lr):
 # %% wrong="training_step" name="a sum" says="losses of the batch are added up"
 def training_step(model, x, y, eps, lr):
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    x_adv = inner_attack(model, x, y, eps)
+    x_adv = careless_attack(model, x, y, eps)
     model.train()
+    model.zero_grad()
     losses.cross_entropy(model(x_adv), y).sum().backward()
     optimizer.step()
     return [p.detach().clone() for p in model.parameters()]
@@ -451,16 +534,64 @@ def training_step(model, x, y, eps, lr):
 # %% wrong="training_step" name="in eval mode" says="The update was made in eval mode"
 def training_step(model, x, y, eps, lr):
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    losses.cross_entropy(model(inner_attack(model, x, y, eps)), y).mean().backward()
+    x_adv = careless_attack(model, x, y, eps)
+    optimizer.zero_grad()
+    losses.cross_entropy(model(x_adv), y).mean().backward()
     optimizer.step()
     return [p.detach().clone() for p in model.parameters()]
 
-# %% wrong="training_step" name="the clean loss first, gradients not cleared" says="is .grad cleared in between?"
+# %% wrong="training_step" name="gradients never cleared" says="clear them, after the attack" most="2"
 def training_step(model, x, y, eps, lr):
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    losses.cross_entropy(model(x), y).mean().backward()
+    x_adv = careless_attack(model, x, y, eps)
+    model.train()
+    losses.cross_entropy(model(x_adv), y).mean().backward()
+    optimizer.step()
+    return [p.detach().clone() for p in model.parameters()]
+
+# %% wrong="training_step" name="gradients cleared before the attack" says="clear them, after the attack"
+def training_step(model, x, y, eps, lr):
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    optimizer.zero_grad()
+    x_adv = careless_attack(model, x, y, eps)
+    model.train()
+    losses.cross_entropy(model(x_adv), y).mean().backward()
+    optimizer.step()
+    return [p.detach().clone() for p in model.parameters()]
+
+# %% wrong="training_step" name="train mode before the attack" says="The attack met the network in train mode"
+def training_step(model, x, y, eps, lr):
+    model.train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    x_adv = careless_attack(model, x, y, eps)
+    optimizer.zero_grad()
+    nn.functional.cross_entropy(model(x_adv), y).backward()
+    optimizer.step()
+    return [p.data.clone() for p in model.parameters()]
+
+# %% wrong="training_step" name="every slip at once" says="After the attack: model.train(), and clear the gradients"
+def training_step(model, x, y, eps, lr):
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    losses.cross_entropy(model(careless_attack(model, x, y, eps)), y).mean().backward()
+    optimizer.step()
+    return [p.detach().clone() for p in model.parameters()]
+
+# %% wrong="training_step" name="the attack that cleans up" says="write yourself"
+def training_step(model, x, y, eps, lr):
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
     x_adv = inner_attack(model, x, y, eps)
     model.train()
+    losses.cross_entropy(model(x_adv), y).mean().backward()
+    optimizer.step()
+    return [p.detach().clone() for p in model.parameters()]
+
+# %% wrong="training_step" name="the clean loss first, cleared before it only" says="is .grad cleared in between?"
+def training_step(model, x, y, eps, lr):
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    x_adv = careless_attack(model, x, y, eps)
+    model.train()
+    optimizer.zero_grad()
+    losses.cross_entropy(model(x), y).mean().backward()
     losses.cross_entropy(model(x_adv), y).mean().backward()
     optimizer.step()
     return [p.detach().clone() for p in model.parameters()]
@@ -481,24 +612,27 @@ def training_step(model, x, y, eps, lr):
 # %% wrong="training_step" name="half clean, half attacked" says="mean over clean and attacked images"
 def training_step(model, x, y, eps, lr):
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    x_adv = inner_attack(model, x, y, eps)
+    x_adv = careless_attack(model, x, y, eps)
     model.train()
+    model.zero_grad()
     losses.cross_entropy(model(torch.cat([x, x_adv])), y.repeat(2)).mean().backward()
     optimizer.step()
     return [p.detach().clone() for p in model.parameters()]
 
 # %% wrong="training_step" name="the gradients are returned" says="This is the gradient. The new weights"
 def training_step(model, x, y, eps, lr):
-    x_adv = inner_attack(model, x, y, eps)
+    x_adv = careless_attack(model, x, y, eps)
     model.train()
+    model.zero_grad()
     losses.cross_entropy(model(x_adv), y).mean().backward()
     return [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
 
 # %% wrong="training_step" name="copied before the step" says="The weights are as they were"
 def training_step(model, x, y, eps, lr):
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    x_adv = inner_attack(model, x, y, eps)
+    x_adv = careless_attack(model, x, y, eps)
     model.train()
+    model.zero_grad()
     losses.cross_entropy(model(x_adv), y).mean().backward()
     weights = [p.detach().clone() for p in model.parameters()]
     optimizer.step()
@@ -507,8 +641,9 @@ def training_step(model, x, y, eps, lr):
 # %% wrong="training_step" name="the model is returned" says="a list of 4 tensors"
 def training_step(model, x, y, eps, lr):
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    x_adv = inner_attack(model, x, y, eps)
+    x_adv = careless_attack(model, x, y, eps)
     model.train()
+    model.zero_grad()
     losses.cross_entropy(model(x_adv), y).mean().backward()
     optimizer.step()
     return model
@@ -522,8 +657,9 @@ def training_step(model, x, y, eps, lr):
 # %% wrong="training_step" name="towards the prediction" says="Train towards y"
 def training_step(model, x, y, eps, lr):
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    x_adv, predicted = inner_attack(model, x, y, eps), model(x).argmax(1)
+    x_adv, predicted = careless_attack(model, x, y, eps), model(x).argmax(1)
     model.train()
+    model.zero_grad()
     losses.cross_entropy(model(x_adv), predicted).mean().backward()
     optimizer.step()
     return [p.detach().clone() for p in model.parameters()]
@@ -531,18 +667,19 @@ def training_step(model, x, y, eps, lr):
 # %% wrong="training_step" name="Adam" says="a step of Adam"
 def training_step(model, x, y, eps, lr):
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-    x_adv = inner_attack(model, x, y, eps)
+    x_adv = careless_attack(model, x, y, eps)
     model.train()
+    model.zero_grad()
     losses.cross_entropy(model(x_adv), y).mean().backward()
     optimizer.step()
     return [p.detach().clone() for p in model.parameters()]
 
-# %% right="training_step" name="SGD of torch, train mode before the attack"
+# %% right="training_step" name="SGD of torch, modes set twice"
 def training_step(model, x, y, eps, lr):
-    model.train()
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    x_adv = inner_attack(model, x, y, eps)
-    optimizer.zero_grad()
+    x_adv = careless_attack(model.eval(), x, y, eps).detach()
+    model.train()
+    optimizer.zero_grad(set_to_none=False)
     nn.functional.cross_entropy(model(x_adv), y).backward()
     optimizer.step()
     return [p.data.clone() for p in model.parameters()]
@@ -566,7 +703,7 @@ def training_step(model, x, y, eps, lr):
 
 # %% right="training_step" name="functional_call"
 def training_step(model, x, y, eps, lr):
-    x_adv = inner_attack(model, x, y, eps)
+    x_adv = careless_attack(model, x, y, eps)
     model.train()
     weights = {name: p.detach().clone().requires_grad_(True) for name, p in model.named_parameters()}
     loss = losses.cross_entropy(torch.func.functional_call(model, weights, (x_adv,)), y).mean()
@@ -727,6 +864,91 @@ def adversarial_training(model, x, y, eps, epochs, batch_size, lr, seed):
             training.training_step(model, optimizer, x[batch], y[batch], partial(inner_attack, eps=eps))
     return tuple(p.detach().clone() for p in model.parameters())
 
+# %% wrong="adversarial_training" name="attacked at the start of each epoch" says="examples of yesterday"
+def adversarial_training(model, x, y, eps, epochs, batch_size, lr, seed):
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    for _ in range(epochs):
+        x_adv = inner_attack(model, x, y, eps)
+        for batch in torch.randperm(len(x), generator=generator).split(batch_size):
+            training.training_step(model, optimizer, x_adv[batch], y[batch])
+    return [p.detach().clone() for p in model.parameters()]
+
+# %% wrong="adversarial_training" name="one order for all epochs" says="the same order in both epochs"
+def adversarial_training(model, x, y, eps, epochs, batch_size, lr, seed):
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    order = torch.randperm(len(x), generator=generator)
+    for _ in range(epochs):
+        for batch in order.split(batch_size):
+            training.training_step(model, optimizer, x[batch], y[batch], partial(inner_attack, eps=eps))
+    return [p.detach().clone() for p in model.parameters()]
+
+# %% wrong="adversarial_training" name="drawn with replacement" says="Draw without putting back"
+def adversarial_training(model, x, y, eps, epochs, batch_size, lr, seed):
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    for _ in range(epochs):
+        for batch in torch.randint(len(x), (len(x),), generator=generator).split(batch_size):
+            training.training_step(model, optimizer, x[batch], y[batch], partial(inner_attack, eps=eps))
+    return [p.detach().clone() for p in model.parameters()]
+
+# %% wrong="adversarial_training" name="momentum" says="SGD with momentum"
+def adversarial_training(model, x, y, eps, epochs, batch_size, lr, seed):
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
+    for _ in range(epochs):
+        for batch in torch.randperm(len(x), generator=generator).split(batch_size):
+            training.training_step(model, optimizer, x[batch], y[batch], partial(inner_attack, eps=eps))
+    return [p.detach().clone() for p in model.parameters()]
+
+# %% wrong="adversarial_training" name="Adam" says="step of Adam"
+def adversarial_training(model, x, y, eps, epochs, batch_size, lr, seed):
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    for _ in range(epochs):
+        for batch in torch.randperm(len(x), generator=generator).split(batch_size):
+            training.training_step(model, optimizer, x[batch], y[batch], partial(inner_attack, eps=eps))
+    return [p.detach().clone() for p in model.parameters()]
+
+# %% wrong="adversarial_training" name="the images shuffled, the labels not" says="take x[batch] and y[batch]"
+def adversarial_training(model, x, y, eps, epochs, batch_size, lr, seed):
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    for _ in range(epochs):
+        shuffled = x[torch.randperm(len(x), generator=generator)]
+        for images, labels in zip(shuffled.split(batch_size), y.split(batch_size)):
+            training.training_step(model, optimizer, images, labels, partial(inner_attack, eps=eps))
+    return [p.detach().clone() for p in model.parameters()]
+
+# %% wrong="adversarial_training" name="the attack unbound" says="bind it first" most="0"
+def adversarial_training(model, x, y, eps, epochs, batch_size, lr, seed):
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    for _ in range(epochs):
+        for batch in torch.randperm(len(x), generator=generator).split(batch_size):
+            training.training_step(model, optimizer, x[batch], y[batch], inner_attack)
+    return [p.detach().clone() for p in model.parameters()]
+
+# %% wrong="adversarial_training" name="a lambda of two arguments" says="Count the arguments of your lambda" most="0"
+def adversarial_training(model, x, y, eps, epochs, batch_size, lr, seed):
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    for _ in range(epochs):
+        for batch in torch.randperm(len(x), generator=generator).split(batch_size):
+            training.training_step(model, optimizer, x[batch], y[batch], lambda a, b: inner_attack(model, a, b, eps))
+    return [p.detach().clone() for p in model.parameters()]
+
+# %% wrong="adversarial_training" name="what the attack found instead of the attack" says="hand over the function" most="0"
+def adversarial_training(model, x, y, eps, epochs, batch_size, lr, seed):
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    for _ in range(epochs):
+        for batch in torch.randperm(len(x), generator=generator).split(batch_size):
+            training.training_step(model, optimizer, x[batch], y[batch], inner_attack(model, x[batch], y[batch], eps))
+    return [p.detach().clone() for p in model.parameters()]
+
+
 # ---------------------------------------------------------------- slowdown
 # %% wrong="slowdown" name="the update forgotten" says="The update takes one as well"
 def slowdown(method, steps):
@@ -852,6 +1074,22 @@ def fast_point(model, x, y, eps, noise):
         rows.append(LpBall(eps, math.inf).project(start + 1.25 * eps * g.sign(), image[None])[0])
     return torch.stack(rows)
 
+# %% wrong="fast_point" name="divided by its size" says="sign(), which is 0 there"
+def fast_point(model, x, y, eps, noise):
+    x_0 = x + eps * noise
+    g = attacks.input_gradient(model, x_0, y)
+    return LpBall(eps, math.inf).project(x_0 + 1.25 * eps * g / g.abs(), x)
+
+# %% wrong="fast_point" name="the gradient itself" says="You step along the gradient itself"
+def fast_point(model, x, y, eps, noise):
+    x_0 = x + eps * noise
+    return LpBall(eps, math.inf).project(x_0 + 1.25 * eps * attacks.input_gradient(model, x_0, y), x)
+
+# %% wrong="fast_point" name="from x, with the gradient of the start" says="the step begins there, too"
+def fast_point(model, x, y, eps, noise):
+    x_0 = x + eps * noise
+    return LpBall(eps, math.inf).project(x + 1.25 * eps * attacks.input_gradient(model, x_0, y).sign(), x)
+
 # ---------------------------------------------------------------- breakdown
 # %% wrong="breakdown" name="counted from 0" says="Epochs are counted from 1"
 def breakdown(one_step, many_steps, drop):
@@ -946,6 +1184,37 @@ def breakdown(one_step, many_steps, drop):
             answer = t + 1
     return float(answer)
 
+# %% wrong="breakdown" name="or" says="not with `or`"
+def breakdown(one_step, many_steps, drop):
+    best = -1.0
+    for i, (one, many) in enumerate(zip(one_step, many_steps)):
+        if many < best - drop or one > many + drop:
+            return i + 1
+        best = max(best, many)
+    return 0
+
+# %% wrong="breakdown" name="at least instead of more" says="more than drop means >" most="1.8"
+def breakdown(one_step, many_steps, drop):
+    best = -1.0
+    for i, (one, many) in enumerate(zip(one_step, many_steps)):
+        if many <= best - drop and one >= many + drop:
+            return i + 1
+        best = max(best, many)
+    return 0
+
+# %% wrong="breakdown" name="empty lists" says="empty lists"
+def breakdown(one_step, many_steps, drop):
+    best = many_steps[0]
+    for i, (one, many) in enumerate(zip(one_step, many_steps)):
+        if many < best - drop and one > many + drop:
+            return i + 1
+        best = max(best, many)
+    return 0
+
+# %% wrong="breakdown" name="the package's" says="write yourself"
+def breakdown(one_step, many_steps, drop):
+    return training.breakdown(one_step, many_steps, drop)
+
 # ---------------------------------------------------------------- summary_row
 # %% wrong="summary_row" name="the smaller of the accuracies" says="smaller of two accuracies"
 def summary_row(model, x, y, x_adv):
@@ -1034,3 +1303,15 @@ def summary_row(model, x, y, x_adv):
             each.append(float((first & ok).float().mean()))
             alive = alive & ok
     return {"clean": float(first.float().mean()), "each": tuple(each), "worst": float(alive.float().mean()), "n": len(y)}
+
+# %% wrong="summary_row" name="one entry wrong, one case lost" says="smaller of two accuracies"
+def summary_row(model, x, y, x_adv):
+    clean = model(x).argmax(1) == y
+    each = [(clean & (model(z).argmax(1) == y)).double().mean().item() for z in x_adv]
+    return {"clean": clean.double().mean().item(), "each": each, "worst": min(each)}
+
+# %% wrong="summary_row" name="an entry forgotten" says="no entry 'worst'"
+def summary_row(model, x, y, x_adv):
+    clean = model(x).argmax(1) == y
+    kept = torch.stack([clean & (model(z).argmax(1) == y) for z in x_adv])
+    return {"clean": clean.double().mean().item(), "each": kept.double().mean(1).tolist()}
