@@ -107,10 +107,11 @@ def _surface(axes, ticks: np.ndarray, loss: np.ndarray, wrong: np.ndarray) -> No
 
 def _in_words(loss: np.ndarray, wrong: np.ndarray) -> str:
     """From where to where the loss goes, and how much of it lies on level ground."""
-    height = max(loss.max() - loss.min(), 1e-9)
+    low, high = loss.min() + 0.0, loss.max() + 0.0  # a loss of -0 is one of 0
+    height = max(high - low, 1e-9)
     steps = np.abs(np.diff(loss, axis=0))
     level = float((steps < FLAT * height).mean())
     return (
-        f"loss from {short(loss.min() + 0.0)} to {short(loss.max())}, {100 * level:.0f} % of the steps from point to point "
-        f"along a are level, the model is wrong at {100 * wrong.mean():.0f} % of the points"
+        f"loss from {short(low)} to {short(high)}, {100 * level:.0f} % of the steps from point to "
+        f"point along a are level, the model is wrong at {100 * wrong.mean():.0f} % of the points"
     )

@@ -209,8 +209,10 @@ class _Scene:
             )
         axes.plot(steps, mean, color=plots.BLUE, linestyle="--" if chosen.random else "-", linewidth=2.5)
         if done.stopped < len(steps) - 1:
-            ring = {"markersize": 12, "markerfacecolor": "none", "markeredgewidth": 2, "zorder": 6}
-            axes.plot(done.stopped, mean[done.stopped], "o", color=plots.VERMILION, **ring)
+            axes.plot(
+                done.stopped, mean[done.stopped], "o", color=plots.VERMILION, markersize=12, markerfacecolor="none",
+                markeredgewidth=2, zorder=6,
+            )  # fmt: skip
             axes.text(
                 0.97, 0.96, f"stops after step {done.stopped}", transform=axes.transAxes, ha="right", va="top",
                 color=plots.ink(plots.VERMILION), fontsize=10,

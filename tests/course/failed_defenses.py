@@ -220,7 +220,7 @@ def loss_surface(model, x, y, v, r, n):
     t = torch.linspace(-1, 1, n, dtype=x.dtype)
     return torch.stack([torch.stack([losses.cross_entropy(model(x + a * v + b * w), y)[0] for b in t]) for a in t])
 
-# %% wrong="loss_surface" name="scaled first, then made orthogonal" says="You scale first"
+# %% wrong="loss_surface" name="scaled first, then made orthogonal" says="You scale first" most="0"
 def loss_surface(model, x, y, v, r, n):
     w = r * v.norm() / r.norm()
     w = w - (w * v).sum() / (v * v).sum() * v
@@ -386,7 +386,7 @@ def straight_through_gradient(defended, x, y):
 def break_quantized(defended, x, y, eps):
     return attacks.pgd(defended, x, y, LpBall(eps, math.inf), steps=20, random_start=False)
 
-# %% wrong="break_quantized" name="plain PGD" says="still that of the rounding"
+# %% wrong="break_quantized" name="plain PGD" says="still that of the rounding" most="0"
 def break_quantized(defended, x, y, eps):
     return attacks.pgd(defended, x, y, LpBall(eps, math.inf), steps=20)
 
@@ -394,11 +394,11 @@ def break_quantized(defended, x, y, eps):
 def break_quantized(defended, x, y, eps):
     return attacks.pgd(defended, x, y, LpBall(eps, math.inf), steps=100, restarts=3)
 
-# %% wrong="break_quantized" name="one FGSM step on the bare network" says="many steps"
+# %% wrong="break_quantized" name="one FGSM step on the bare network" says="many steps" most="0.67"
 def break_quantized(defended, x, y, eps):
     return attacks.fgsm(defended.model, x, y, LpBall(eps, math.inf))
 
-# %% wrong="break_quantized" name="one straight-through step" says="many steps"
+# %% wrong="break_quantized" name="one straight-through step" says="many steps" most="0.67"
 def break_quantized(defended, x, y, eps):
     slope = attacks.input_gradient(defended.model, defended.transform(x), y)
     return LpBall(eps, math.inf).project(x + eps * slope.sign(), x)
@@ -538,7 +538,7 @@ def fooled_shares(logits, y):
 def averaged_gradient(model, x, y, samples):
     return sum(attacks.input_gradient(model, x, y) for _ in range(samples))
 
-# %% wrong="averaged_gradient" name="mean logits" says="the loss of the mean logits"
+# %% wrong="averaged_gradient" name="mean logits" says="the loss of the mean logits" most="1"
 def averaged_gradient(model, x, y, samples):
     x = x.clone().requires_grad_(True)
     logits = torch.stack([model(x) for _ in range(samples)]).mean(0)
@@ -654,7 +654,7 @@ def break_random(defended, x, y, eps):
 def break_random(defended, x, y, eps):
     return attacks.pgd(defenses.averaged(defended, 6), x, y, LpBall(eps, math.inf), steps=12, early_stop=False)
 
-# %% wrong="break_random" name="steps around the defence" says="attack it as it is"
+# %% wrong="break_random" name="steps around the defence" says="attack it as it is" most="0"
 def break_random(defended, x, y, eps):
     return attacks.pgd(defended.model, x, y, LpBall(eps, math.inf), steps=20, early_stop=False)
 
@@ -782,7 +782,7 @@ def break_saturated(defended, x, y, eps):
 def break_saturated(defended, x, y, eps):
     return attacks.pgd(defended, x, y, LpBall(eps, math.inf), loss=lambda logits, y: losses.margin(logits, y))
 
-# %% wrong="break_saturated" name="steps around the defence" says="attack it as it is"
+# %% wrong="break_saturated" name="steps around the defence" says="attack it as it is" most="0"
 def break_saturated(defended, x, y, eps):
     return attacks.pgd(defended.model, x, y, LpBall(eps, math.inf), steps=20)
 

@@ -54,6 +54,9 @@ def test_landscapes_say_what_is_to_be_seen(plane):
     assert f"bare: loss from {plots.short(float(loss.min()))} to {plots.short(float(loss.max()))}" in said
     assert f"the model is wrong at {100 * wrong.float().mean():.0f} % of the points" in said
     assert "flat: loss from 1.1 to 1.1, 100 % of the steps" in said
+    saturated = {"sure": lambda x: torch.tensor([[0.0, 1e3, 0.0]]).expand(len(x), 3)}
+    sure = plots.loss_surfaces(saturated, x, y, v, w, points=3)
+    assert "sure: loss from 0 to 0," in alt_text(sure), "no minus zero"
     figure.draw_without_rendering()
 
 
