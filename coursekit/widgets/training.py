@@ -1,12 +1,15 @@
 """What adversarial training does to a boundary in the plane, and what it costs."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from coursekit import plots
@@ -38,7 +41,7 @@ def training_explorer(
     scene = _Training(models, x, y, classes)
     controls = {
         "trained": Number("trained ε", trained, scene.radii[0], scene.radii[-1], scene.step),
-        "attack": Number("attack ε", attack, 0.0, 0.25, 0.01),
+        "attack": Number("attack ε", attack, 0.0, _Training.REACH, 0.01),
     }
     return Explorer(scene.draw, controls, size=(9.4, 5.3), panels=scene.PANELS, scenery=scene.scenery)
 
@@ -49,14 +52,15 @@ def boundaries(
 ) -> Figure:
     """Classifiers of the plane side by side, with the L-inf ball of radius eps round every point: a square.
 
-    models: title -> classifier of points (B, 2) in the unit square. x: (N, 2), y: (N,). Thick squares are cut by the
-    boundary, crosses mark points that are wrong to begin with. Source: Madry et al. 2018, figure 3, for the idea.
+    models: title -> classifier of points (B, 2) in the unit square. x: (N, 2), y: (N,). Thick black squares are cut by
+    the boundary, crosses mark points that are wrong to begin with; a key says so.
+    Source: Madry et al. 2018, figure 3, for the idea.
     """
     count = len(models)
     figure = Figure(figsize=(4.6 * count, 5.1))
     said = []
     for number, (title, model) in enumerate(models.items()):
-        axes = figure.add_axes((0.02 + number / count, 0.02, 0.96 / count - 0.02, 0.83))
+        axes = figure.add_axes((0.02 + number / count, 0.07, 0.96 / count - 0.02, 0.78))
         plane = Plane(model, x, y, classes)
         away = distances(plane)
         plane.draw(axes, (0, 1), (0, 1), grid=GRID, size=5.5)
@@ -67,9 +71,10 @@ def boundaries(
         axes.text(0, 1.14, title, fontsize=13, weight="bold", transform=axes.transAxes)
         axes.text(0, 1.08, numbers, fontsize=10.5, color=plots.GREY, transform=axes.transAxes)
         said.append(f"{title}: {numbers}.")
+    explain_marks(figure, 0.02, 0.025)
     figure.set_label(
         f"Decision boundaries in the plane, a square of half-width {eps:g} round each of {len(x)} points; squares that "
-        f"the boundary cuts are thick, points that are wrong are crossed out. {' '.join(said)}"
+        f"the boundary cuts are thick and black, points that are wrong are crossed out. {' '.join(said)}"
     )
     return figure
 
@@ -89,25 +94,58 @@ def distances(plane: Plane) -> np.ndarray:
     return plots.to_numpy(away.clamp_min(1e-6).masked_fill(wrong, 0))
 
 
+KEPT: dict[str, Any] = {"edgecolor": plots.GREY, "linewidth": 0.5, "alpha": 0.4}
+CUT: dict[str, Any] = {
+    "edgecolor": "black",
+    "linewidth": 1.1,
+    "alpha": 0.7,
+}  # no colour: those are taken by the classes
+
+
 def draw_squares(axes: Axes, plane: Plane, away: np.ndarray, eps: float) -> None:
-    """The L-inf balls: thin where the point keeps its class everywhere, thick where not; crosses on wrong points."""
+    """The L-inf balls: thin and grey where the point keeps its class everywhere, thick and black where not; crosses on
+    wrong points."""
     corners = eps * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
     squares = plane.points[:, None] + corners
-    for chosen, colour, width, strength in (
-        (away > eps, plots.GREY, 0.5, 0.4), ((away <= eps) & (away > 0), plots.VERMILION, 1.0, 0.8),
-    ):  # fmt: skip
+    for chosen, look in ((away > eps, KEPT), ((away <= eps) & (away > 0), CUT)):
         if eps and chosen.any():
-            edges = PolyCollection(
-                list(squares[chosen]), facecolors="none", edgecolors=colour, linewidths=width, alpha=strength
-            )
+            # Where very many are cut they would hide the boundary: paler then.
+            strength = look["alpha"] * min(1.0, 60 / int(chosen.sum())) if look is CUT else look["alpha"]
+            edges = PolyCollection(list(squares[chosen]), facecolors="none", **{**look, "alpha": strength})
             axes.add_collection(edges, autolim=False)
     axes.plot(*plane.points[away == 0].T, "x", color="black", markersize=8, markeredgewidth=2, linestyle="none")
+
+
+def explain_marks(figure: Figure, left: float, height: float) -> None:
+    """A key in one line: what squares and crosses stand for. left: where it begins; height: of its middle, in parts
+    of the figure."""
+    width, tall = figure.get_size_inches()
+    side, place = 0.13, left  # inches
+    for look, text, room in (
+        (KEPT, "square kept", 1.15),
+        (CUT, "square cut by the boundary", 2.3),
+        (None, "wrong", 0.9),
+    ):
+        if look is None:
+            mark = Line2D(
+                [place + side / 2 / width], [height], marker="x", color="black", markersize=7, markeredgewidth=2
+            )
+            figure.add_artist(mark)
+        else:
+            corner = (place, height - side / 2 / tall)
+            bold = {**look, "alpha": 1.0}
+            figure.add_artist(
+                Rectangle(corner, side / width, side / tall, facecolor="none", transform=figure.transFigure, **bold)
+            )
+        figure.text(place + (side + 0.07) / width, height, text, fontsize=10, va="center")
+        place += (room + side) / width
 
 
 class _Training:
     """The picture of `training_explorer`: the plane, and both accuracies against the radius of training."""
 
-    PANELS = ((0.02, 0.03, 0.47, 0.80), (0.585, 0.13, 0.39, 0.64))
+    PANELS = ((0.02, 0.075, 0.45, 0.76), (0.585, 0.13, 0.39, 0.64))
+    REACH = 0.25  # the largest radius of the attack
 
     def __init__(self, models: Mapping[float, Classifier], x: Tensor, y: Tensor, classes: Sequence[str] | None) -> None:
         self.radii = sorted(float(radius) for radius in models)
@@ -124,8 +162,10 @@ class _Training:
         square, curve = figure.axes
         self.planes[self.radii[0]].name_classes(square)
         square.axis("off")
-        margin = 0.03 * (self.radii[-1] - self.radii[0])
-        curve.set(xlim=(self.radii[0] - margin, self.radii[-1] + margin), ylim=(-0.03, 1.04), xlabel="trained with ε")
+        explain_marks(figure, 0.02, 0.03)
+        low, high = min(0.0, self.radii[0]), max(self.REACH, self.radii[-1])  # room for any attack
+        margin = 0.03 * (high - low)
+        curve.set(xlim=(low - margin, high + margin), ylim=(-0.03, 1.04), xlabel="trained with ε")
         curve.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
         for place, text, colour in ((0, "▲ right", plots.GREEN), (0.24, "● right on the whole square", plots.BLUE)):
             curve.text(
@@ -142,21 +182,22 @@ class _Training:
         figure.text(0.02, 0.957, verdict, fontsize=14, weight="bold", color=plots.ink(colour), va="center")
         figure.text(0.02, 0.908, why, fontsize=10.5, color=plots.GREY, va="center")
         plane = self.planes[radius]
-        plane.draw(square, (0, 1), (0, 1), grid=100, size=4)
+        plane.draw(square, (0, 1), (0, 1), grid=100, size=5.5)
         draw_squares(square, plane, away, attack)
         curve.axis("off")  # its axes are part of the scenery
         curve.axvline(radius, color="black", linewidth=1.2, linestyle="-")
         curve.axvline(attack, color=plots.VERMILION, linewidth=1.4, linestyle=":")
-        if self.radii[0] <= attack <= self.radii[-1]:
-            left = attack > 0.6 * self.radii[-1]
-            curve.annotate(
-                "attack ε", (attack, 0.02), xytext=(-4 if left else 4, 0), textcoords="offset points", fontsize=10,
-                ha="right" if left else "left", color=plots.ink(plots.VERMILION),
-            )  # fmt: skip
-        curve.plot(self.radii, clean, color=plots.GREEN, linestyle="--", marker="^", markersize=5)
-        curve.plot(self.radii, robust, color=plots.BLUE, linestyle="-", marker="o", markersize=5)
-        for values, kind, shade in ((clean, "^", plots.GREEN), (robust, "o", plots.BLUE)):
-            curve.plot(radius, values[number], kind, color=shade, markeredgecolor="black", markersize=10)
+        left = attack > 0.15
+        curve.annotate(
+            "attack ε", (attack, 0.02), xytext=(-4 if left else 4, 0), textcoords="offset points", fontsize=10,
+            ha="right" if left else "left", color=plots.ink(plots.VERMILION),
+        )  # fmt: skip
+        # The clean curve lies below and wide, so that both are seen where they agree.
+        curve.plot(self.radii, clean, color=plots.GREEN, linestyle="-", linewidth=5, alpha=0.35)
+        curve.plot(self.radii, clean, "^", color=plots.GREEN, linestyle="none", markersize=9)
+        curve.plot(self.radii, robust, color=plots.BLUE, linestyle="-", marker="o", markersize=4.5)
+        for values, kind, shade, size in ((clean, "^", plots.GREEN, 13), (robust, "o", plots.BLUE, 8)):
+            curve.plot(radius, values[number], kind, color=shade, markeredgecolor="black", markersize=size)
         return (
             f"{verdict}. {why}. Of {len(away)} points {int((away == 0).sum())} are wrong, crossed out; "
             f"{int(((away > 0) & (away <= attack)).sum())} are right and their square of half-width {attack:g} is cut "
@@ -177,5 +218,10 @@ class _Training:
         rival = f"ε = {self.radii[best]:g}" if self.radii[best] else "ordinary training"
         why = f"attack ε = {attack:g}: of these networks the one of {rival} keeps most, {100 * robust[best]:.1f} %"
         near = robust[best] - robust[number] < 0.02
+        why += (
+            " (the verdict is green within 2 points of it)"
+            if near
+            else " (the verdict is orange: more than 2 points less)"
+        )
         verdict = f"{how}: {right}, {100 * robust[number]:.1f} % also under attack"
         return verdict, why, plots.GREEN if near else plots.VERMILION

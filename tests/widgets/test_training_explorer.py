@@ -81,6 +81,19 @@ def test_boundaries_stand_side_by_side_with_their_numbers():
     assert "ordinary: 75.0 % right, 50.0 % with their whole square." in said
 
 
+def test_a_key_says_what_squares_and_crosses_mean():
+    figure = widgets.boundaries({"ordinary": wall(0.5)}, X, Y, 0.1)
+    words = {text.get_text() for text in figure.texts}
+    assert {"square kept", "square cut by the boundary", "wrong"} <= words
+
+
+def test_the_words_say_what_the_colour_of_the_verdict_means():
+    live = explorer(attack=0.02)
+    assert "the verdict is green" in live.alt
+    live.set(trained=0.1, attack=0.15)
+    assert "the verdict is " in live.alt
+
+
 def test_a_model_in_training_is_left_as_it_is():
     model = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 2)).train()
     statistics = model[1].running_mean.clone()
