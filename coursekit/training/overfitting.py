@@ -15,9 +15,9 @@ def breakdown(one_step: Sequence[float], many_steps: Sequence[float], drop: floa
     if len(one_step) != len(many_steps):
         raise ValueError(f"one_step and many_steps must be equally long; got {len(one_step)} and {len(many_steps)}")
     peak = -math.inf
-    for epoch, (one, many) in enumerate(zip(one_step, many_steps, strict=True), start=1):
+    for number, (one, many) in enumerate(zip(one_step, many_steps, strict=True), start=1):
         fallen, apart = peak - many, one - many
         if min(fallen, apart) > drop:
-            return epoch
+            return number
         peak = max(peak, many)
     return 0

@@ -180,7 +180,7 @@ exercise.score()
 # %% demo="two-losses"
 def reference_robust_loss(model, candidates, y):
     each = [losses.robust_loss(model, points, y, lambda model, points, y: points) for points in candidates]
-    return float(functools.reduce(torch.maximum, each).mean())
+    return functools.reduce(torch.maximum, each).mean().item()
 
 your_robust_loss = checks.yours("robust_loss", reference_robust_loss)
 ball = LpBall(0.1, math.inf)
@@ -1391,7 +1391,7 @@ for steps in list(runs)[1:]:
     print(f"{steps:>9}   {ruled:>19.0f}   {counted:>7.0f}   {clock:>10.1f} x")
 
 # %% [markdown]
-# Ten times is nine steps. With the seven steps of Madry et al. it is eight times, with two steps three times: the figure on the slide is a matter of the attack one wants to pay for. A clock agrees roughly. What it sees besides: the attack also looks at its first and its last point, forward only, which counts where there is a single step; it projects; and its passes go back as far as the pixels, while the update moves the weights. (In a convolutional network the first layer, with its many places, can make a step of the attack twice as dear as an update, and "10x" is reached with five steps.) And all this is the price of an *epoch*; robust training often wants more of them.
+# Ten times is nine steps. With the seven steps of Madry et al. it is eight times, with two steps three times: the figure on the slide is a matter of the attack one wants to pay for. A clock agrees roughly. What it sees besides: the attack also looks at its first and its last point, forward only, which counts where there is a single step; it projects; and its passes go back as far as the pixels, while the update moves the weights. (In a convolutional network the first layer, with its many places, can make a step of the attack twice as dear as an update, and "10x" is reached with five or six steps.) And all this is the price of an *epoch*; robust training often wants more of them.
 #
 # ### Exercise 7.7b: one step, but a good one · medium · 10 minutes · 2 points
 #
@@ -1900,12 +1900,12 @@ print("all black += t   ordinary  robust    ordinary  robust")
 pair = networks["standard"], networks["pgd, k = 5"]
 for t in (0.1, 0.2, 0.3):
     raised = torch.where(x == 0, t, x)
-    moved = [float((network(raised) - network(x)).abs().amax(1).mean()) for network in pair]
+    moved = [(network(raised) - network(x)).abs().amax(1).mean().item() for network in pair]
     right = [float((network(raised).argmax(1) == y).double().mean()) for network in pair]
     print(f"     t = {t}     {moved[0]:>8.2f}  {moved[1]:>6.2f}    {right[0]:>8.0%}  {right[1]:>6.0%}")
 
 # %% [markdown]
-# The ordinary network answers in proportion: twice the grey, twice the change. The robust one does not notice at all up to $\epsilon$, and beyond it changes its mind at once. It has learned a **threshold**, a little above the radius that it was trained for: what is darker counts as black. On digits, which are black and white, that is a perfect defence against small changes, and it explains the cliff in the curves above. It is also a reminder of what "robust" means: against $\mathcal P(\mathbf x)$, and by whatever trick does the job.
+# The ordinary network answers roughly in proportion: twice the grey, about twice the change. The robust one hardly notices anything up to $\epsilon$, and beyond it changes its mind all at once. It has learned a **threshold**, a little above the radius that it was trained for: what is darker counts as black. On digits, which are black and white, that is a perfect defence against small changes, and it explains the cliff in the curves above. It is also a reminder of what "robust" means: against $\mathcal P(\mathbf x)$, and by whatever trick does the job.
 #
 # ## 7.10 In your own words
 #
