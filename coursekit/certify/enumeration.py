@@ -1,14 +1,16 @@
 """The worst point of a box for a tiny network with one hidden layer: all candidates, in exact fractions.
 
-On each of its linear pieces the lead of a class is a linear function, and its smallest value on a piece lies in a
-corner of that piece. A corner is where as many planes meet as there are inputs, and the planes are known: the kink of
-each neuron and the sides of the box. So there are finitely many candidates, and the truth is the lowest of them. No
-tolerance, no solver, no rounding: every number is a fraction. It takes (n + 2 d over d) candidates for n neurons and d
-inputs, and so serves for a handful of each.
+On each linear piece of the network the lead of a class over every other one is a linear function, and the lead over
+all, the smallest of these, is concave: its smallest value on a piece lies in a corner of that piece. A corner is where
+as many planes meet as there are inputs, and the planes are known: the kink of each neuron and the sides of the box. So
+there are finitely many candidates, and the truth is the lowest of them. No tolerance, no solver, no rounding: every
+number is a fraction. It takes (n + 2 d over d) candidates for n neurons and d inputs, and so serves for a handful of
+each.
 """
 
 import itertools
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -151,10 +153,12 @@ def _dot(first: Vector, second: Vector) -> Fraction:
 
 
 def finite(numbers: Sequence) -> Vector:
-    """Numbers as exact fractions. Raises ValueError for what is not a finite number."""
+    """Numbers as exact fractions. Raises ValueError for what is not a finite number, in the range of floats."""
     try:
         if any(isinstance(number, str) for number in numbers):  # Fraction reads "1e999999999", too
             raise TypeError
+        if any(isinstance(number, int) and abs(number) > sys.float_info.max for number in numbers):
+            raise OverflowError  # fractions of thousands of digits would take for ever
         return [Fraction(number) for number in numbers]
     except (TypeError, ValueError, OverflowError):  # not a number; NaN; infinite
         raise ValueError("weights, biases and points must be finite numbers") from None

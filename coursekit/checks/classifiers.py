@@ -42,7 +42,8 @@ def classifier(kind: str, *arguments: Any, d: int, budget: int | None = None) ->
     side, seed): a label for each little cube of that side, by lot. ("lookup", points (N, d)): 1 at these points and
     nowhere else. ("constant", label).
 
-    budget: how many points it answers for; the next question raises a RuntimeError that says so. None: any number.
+    budget: how many points it answers for; the next question raises a RuntimeError that says so. None: any number. It
+    is counted where the classifier was built, on the student's side: a measure for the honest, not a lock.
     """
     if kind not in _KINDS:
         raise ValueError(f"kind: got {kind!r}, allowed are {', '.join(map(repr, _KINDS))}")

@@ -21,6 +21,7 @@ from coursekit.checks.values import describe
 from coursekit.checks.values import number as shown
 
 CLEAR = 0.01  # by how much a logit must lead: no proof hangs on a tie or on rounding
+SLOPE, SURE = 1e-6, 50  # a gradient, and a lead, with which FGSM takes its step in floating point, too
 MOST_INPUTS, MOST_NEURONS = 3, 8
 
 
@@ -196,10 +197,16 @@ class Construction:
         return [own - other for own, other in zip(gradients[self.y], gradients[1 - self.y], strict=True)]
 
     def kinks(self) -> list[int]:
-        """Neurons with x on their kink, where the gradient does not exist; one that ignores x has none."""
-        return [
-            j for j, value in enumerate(self.network.hidden(self.x)) if abs(value) < 1e-9 and any(self.network.first[j])
-        ]
+        """Neurons with x on their kink, up to rounding, where the gradient does not exist; one that ignores x has none.
+
+        A neuron's own size is the measure: W1 and W2 may be scaled against each other as one likes.
+        """
+        found, zero = [], Fraction(0)
+        for j, (weights, bias) in enumerate(zip(self.network.first, self.network.first_bias, strict=True)):
+            terms: Vector = [bias, *(weight * value for weight, value in zip(weights, self.x, strict=True))]
+            if any(weights) and 10**9 * abs(sum(terms, zero)) <= sum(map(abs, terms), zero):
+                found.append(j)
+        return found
 
 
 def construction(got: Any) -> Construction:
@@ -222,6 +229,10 @@ def construction(got: Any) -> Construction:
     numbers = [_plain(part) for layer in layers for part in layer]
     for name, part, depth in zip(("W1", "b1", "W2", "b2"), numbers, (2, 1, 2, 1), strict=True):
         _expect_nested(name, part, depth)
+    rows = [part for part in (*numbers, *numbers[0], *numbers[2]) if isinstance(part, list)]
+    if max(map(len, rows)) > 4 * MOST_NEURONS:  # before anything is made of so many numbers
+        raise Wrong(f"{max(map(len, rows))} numbers in a row",
+                    f"at most {MOST_INPUTS} inputs and {MOST_NEURONS} neurons", "An example may be small.")  # fmt: skip
     try:
         network = TinyNetwork.of_numbers(*numbers)
     except ValueError as error:
@@ -250,13 +261,19 @@ def classified(made: Construction) -> None:
 
 
 def has_a_step(made: Construction) -> None:
-    """The gradient at x exists and is not zero, so that FGSM takes a step."""
+    """The gradient at x exists and is not zero, not even for a computer, so that FGSM takes a step."""
     if kinks := made.kinks():
         raise Wrong(f"x on the kink of neuron {kinks[0]}", "no neuron with W1 x + b1 = 0 at x",
                     "The gradient does not exist there: FGSM could do anything. Move x a little.")  # fmt: skip
-    if not any(made.slope()):
-        raise Wrong("a gradient of zero at x", "a gradient that is not zero",
+    if not any(abs(slope) > SLOPE for slope in made.slope()):
+        size = "zero" if not any(made.slope()) else "next to zero"
+        raise Wrong(f"a gradient of {size} at x", "a gradient that is not zero",
                     "FGSM stands still: it fails, but too cheaply. Give the network some slope at x.")  # fmt: skip
+    lead = made.network.lead(made.x, made.y)
+    if lead > SURE:
+        raise Wrong(f"the logit of y at x leads by {_short(lead)}", f"at most {SURE}",
+                    "So sure a network that in floating point its loss and the gradient round to zero: FGSM stands "
+                    "still. It fails, but too cheaply.")  # fmt: skip
 
 
 def step_fails(made: Construction, eps: float) -> None:
@@ -275,7 +292,7 @@ def has_an_adversarial_example(made: Construction, eps: float) -> None:
         place = ", ".join(_short(value) for value in found.x)
         none = "No attack can succeed, so FGSM is not to blame. Is the other label less than eps away?"
         raise Wrong(f"a lead of y of at least {_short(found.lead)} all over the ball (lowest at {place})",
-                    f"a point where the other leads by {CLEAR}", none if found.lead >= CLEAR else _NARROW)  # fmt: skip
+                    f"a point where the other leads by {CLEAR}", none if found.lead > 1e-9 else _NARROW)  # fmt: skip
 
 
 _FORM = "It is about the form, not yet about FGSM; the docstring shows it."

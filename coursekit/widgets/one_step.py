@@ -17,13 +17,14 @@ LOG_2 = float(np.log(2))
 
 class Step(NamedTuple):
     """One step of FGSM from x = 0: the slope of the loss there (None at a kink), where it lands, the other logit's lead
-    there, and the point of the ball with the highest lead of all, by exact search."""
+    there, the point of the ball with the highest lead of all, by exact search, and the lead at x."""
 
     slope: float | None
     landing: float
     lead: float
     best: float
     best_lead: float
+    lead_at_x: float
 
 
 def bump(slope: float, height: float, place: float, width: float) -> TinyNetwork:
@@ -48,7 +49,8 @@ def one_step(network: TinyNetwork, eps: float) -> Step:
     slope = None if 0 in network.hidden(origin) else float(other[0] - own[0])
     landing = Fraction(eps) * int(np.sign(slope or 0.0))
     found = worst(network, origin, 0, eps)
-    return Step(slope, float(landing), -float(network.lead([landing], 0)), float(found.x[0]), -float(found.lead))
+    lead, lead_at_x = (-float(network.lead([u], 0)) for u in (landing, *origin))
+    return Step(slope, float(landing), lead, float(found.x[0]), -float(found.lead), lead_at_x)
 
 
 def one_step_explorer(
@@ -123,7 +125,7 @@ def _draw_step(axes: Axes, step: Step, start: float) -> None:
 
 def _verdict(step: Step, eps: float) -> tuple[str, str, str]:
     """The outcome, its reason, and a colour for it."""
-    if step.lead > 0 and step.landing == 0:
+    if step.lead_at_x >= 0:
         return "Nothing to attack", "x itself is misclassified", plots.GREY
     if step.best_lead <= 0:
         why = "an exact search finds no adversarial example in the ball, so no attack can"

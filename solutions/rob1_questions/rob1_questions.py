@@ -1006,7 +1006,7 @@ from coursekit import checks
 from coursekit.checks import proofs
 
 exercise = checks.Exercise("best_step", points=4, by_hand=[
-    "coursekit.attacks.best_corner", "coursekit.attacks.pgd", "coursekit.attacks.strongest", "coursekit.attacks.deepfool"])
+    "coursekit.attacks.best_corner", "coursekit.attacks.linearised.best_corner", "coursekit.attacks.pgd", "coursekit.attacks.strongest", "coursekit.attacks.deepfool"])
 hold = proofs.best_of_ball  # calls yours; inside the ball, and a lead as low as anywhere in it
 
 @exercise.case("two classes: the corner against the one rival")

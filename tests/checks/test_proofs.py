@@ -109,10 +109,26 @@ def test_a_kink_and_a_zero_gradient_are_refused():
     assert "stands still" in refused(proofs.has_a_step, made(slope=0.0))
 
 
+def test_a_step_that_floating_point_would_not_take_is_refused():
+    assert "next to zero" in refused(proofs.has_a_step, made(slope=-1e-300))
+    assert "round to zero" in refused(proofs.has_a_step, made(height=4000.0, offset=-200.0))
+
+
+def test_the_layers_may_be_scaled_against_each_other():
+    first = [[1e-10]] * 4, [-0.25e-10, -0.5e-10, -0.75e-10, 2e-10]
+    second = [[0.0] * 4, [8e10, -16e10, 8e10, -0.25e10]], [0.0, -0.5]
+    scaled = proofs.construction({"layers": [first, second], "x": [0.0], "y": 0})
+    proofs.has_a_step(scaled)
+    proofs.step_fails(scaled, 1.0)
+    proofs.has_an_adversarial_example(scaled, 1.0)
+
+
 def test_ties_and_hairlines_prove_nothing():
     narrow = made(offset=-2 + 0.625 + 0.0001)  # at the top of the hat the other logit leads by 0.0001
     assert "Too narrow a lead" in refused(proofs.has_an_adversarial_example, narrow, 1.0)
     assert "Too narrow a lead" in refused(proofs.classified, made(offset=0.5 - 1e-9))
+    none = made(offset=-2 + 0.625 - 0.005)  # there it is behind by 0.005: larger weights would be of no help
+    assert "No attack can succeed" in refused(proofs.has_an_adversarial_example, none, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +142,8 @@ def test_ties_and_hairlines_prove_nothing():
         ({"layers": [([[1]], [0]), ([[1, 2], [1, 2]], [0, 0])], "x": [0], "y": 0}, "do not fit together"),
         ({"layers": [([[1]], [0]), ([[1], [1], [1]], [0, 0, 0])], "x": [0], "y": 0}, "two classes"),
         ({"layers": [([[1]] * 9, [0] * 9), ([[1] * 9] * 2, [0, 0])], "x": [0], "y": 0}, "3 inputs and 8 neurons"),
+        ({"layers": [([[1]] * 10**6, [0]), ([[1], [1]], [0, 0])], "x": [0], "y": 0}, "1000000 numbers in a row"),
+        ({"layers": [([[10**8000]], [0]), ([[1], [1]], [0, 0])], "x": [0], "y": 0}, "finite numbers"),
         ({"layers": [([[math.inf]], [0]), ([[1], [1]], [0, 0])], "x": [0], "y": 0}, "finite numbers"),
         ({"layers": [([[1]], [0]), ([[1], [1]], [0, 0])], "x": [0, 1], "y": 0}, "2 numbers in x"),
         ({"layers": [([[1]], [0]), ([[1], [1]], [0, 0])], "x": 0.0, "y": 0}, "list of finite numbers"),

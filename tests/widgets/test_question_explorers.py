@@ -60,6 +60,12 @@ def test_the_way_that_is_wrong_is_said():
     assert "at x the loss rises to the right, away" in widgets.one_step_explorer(slope=0.5, place=-0.7).alt
 
 
+def test_where_x_is_misclassified_there_is_nothing_to_attack():
+    for controls in ({"slope": 0.5, "place": 0.05, "width": 0.3, "eps": 1.0},
+                     {"slope": -0.5, "place": -0.2, "width": 0.5, "eps": 0.05}):  # fmt: skip
+        assert widgets.one_step_explorer(**controls).alt.startswith("Nothing to attack")
+
+
 def test_a_straight_line_never_fails():
     explorer = widgets.one_step_explorer(height=0.0)
     for slope in (-0.6, -0.3, 0.25, 0.6):
