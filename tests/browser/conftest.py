@@ -156,6 +156,8 @@ def run_all(open_notebook) -> Callable[..., list[str]]:
 
 ERRORS = """panel.content.widgets.flatMap(cell => cell.model.outputs?.toJSON() ?? [])
     .filter(output => output.output_type === 'error').map(output => output.ename + ': ' + output.evalue)"""
+WRITE = """([id, source]) => window.jupyterapp.shell.currentWidget.content.widgets
+    .find(cell => cell.model.id === id).model.sharedModel.setSource(source)"""
 # Heights of the cell's output, recorded at every change of its layout.
 WATCH = """(picture) => {
     const output = picture.closest('.jp-OutputArea'); window.heights = [output.offsetHeight];
@@ -194,6 +196,10 @@ class Notebook:
         """Runs every cell; returns the errors, "Name: message" each. Fails if that takes longer than `seconds`."""
         script = f"await window.jupyterapp.commands.execute('notebook:run-all-cells'); return {ERRORS}"
         return self._in_lab(script, "end of the last cell", seconds=seconds)
+
+    def write(self, cell_id: str, source: str) -> None:
+        """Puts code into a cell, as a student who solves an exercise."""
+        self.page.evaluate(WRITE, [cell_id, source])
 
     def save(self) -> Path:
         """Saves the notebook and returns its file."""

@@ -8,8 +8,6 @@ ROOT = Path(__file__).parents[2]
 RELEASE = ROOT / "notebooks" / "adversarial_examples" / "adversarial_examples.ipynb"
 PHOTO = Path(skimage.__file__).parent / "data" / "astronaut.png"
 
-WRITE = """([id, source]) => window.jupyterapp.shell.currentWidget.content.widgets
-    .find(cell => cell.model.id === id).model.sharedModel.setSource(source)"""
 ADD = """def add_perturbation(x, delta, size):
     return x + size * delta"""
 
@@ -23,7 +21,7 @@ def choose(notebook, file) -> None:
 
 def test_release_runs_its_explorer_moves_and_a_check_says_what_is_wrong(open_notebook):
     notebook = open_notebook(RELEASE)
-    notebook.page.evaluate(WRITE, ["add_perturbation", ADD])
+    notebook.write("add_perturbation", ADD)
     assert notebook.run_all() == []
 
     # The check of the one exercise that was tried: two of three situations, and why not the third.

@@ -5,8 +5,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 RELEASE = ROOT / "notebooks" / "adversarial_training" / "adversarial_training.ipynb"
 
-WRITE = """([id, source]) => window.jupyterapp.shell.currentWidget.content.widgets
-    .find(cell => cell.model.id === id).model.sharedModel.setSource(source)"""
 WORST = """def worst_point(w, x, y, eps):
     return torch.where(y[:, None] * w > 0, x - eps, x + eps)"""
 EVAL_MODE = """def training_step(model, x, y, eps, lr):
@@ -20,8 +18,8 @@ EVAL_MODE = """def training_step(model, x, y, eps, lr):
 
 def test_release_runs_its_explorer_moves_and_the_forgotten_train_mode_is_explained(open_notebook):
     notebook = open_notebook(RELEASE)
-    notebook.page.evaluate(WRITE, ["worst_point", WORST])
-    notebook.page.evaluate(WRITE, ["training_step", EVAL_MODE])
+    notebook.write("worst_point", WORST)
+    notebook.write("training_step", EVAL_MODE)
     assert notebook.run_all() == []
 
     solved = notebook.page.get_by_role("table", name="worst_point", exact=True)

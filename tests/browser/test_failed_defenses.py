@@ -5,15 +5,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 RELEASE = ROOT / "notebooks" / "failed_defenses" / "failed_defenses.ipynb"
 
-WRITE = """([id, source]) => window.jupyterapp.shell.currentWidget.content.widgets
-    .find(cell => cell.model.id === id).model.sharedModel.setSource(source)"""
 FLOORED = """def quantize(x, levels):
     return torch.floor(x * (levels - 1)) / (levels - 1)"""
 
 
 def test_release_runs_its_explorer_moves_and_a_check_says_what_is_wrong(open_notebook):
     notebook = open_notebook(RELEASE)
-    notebook.page.evaluate(WRITE, ["quantize", FLOORED])
+    notebook.write("quantize", FLOORED)
     assert notebook.run_all() == []
 
     table = notebook.page.get_by_role("table", name="quantize")

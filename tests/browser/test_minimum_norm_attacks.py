@@ -5,8 +5,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 RELEASE = ROOT / "notebooks" / "minimum_norm_attacks" / "minimum_norm_attacks.ipynb"
 
-WRITE = """([id, source]) => window.jupyterapp.shell.currentWidget.content.widgets
-    .find(cell => cell.model.id === id).model.sharedModel.setSource(source)"""
 OBJECTIVE = """def objective(model, x_tilde, x, y, lam):
     return ((x_tilde - x) ** 2).flatten(1).sum(1) + lam * losses.cw_margin(model(x_tilde), y)"""
 TRAP = """def margin_loss(logits, y):
@@ -17,8 +15,8 @@ TRAP = """def margin_loss(logits, y):
 
 def test_release_runs_its_explorer_moves_and_the_famous_trap_is_explained(open_notebook):
     notebook = open_notebook(RELEASE)
-    notebook.page.evaluate(WRITE, ["objective", OBJECTIVE])
-    notebook.page.evaluate(WRITE, ["margin_loss", TRAP])
+    notebook.write("objective", OBJECTIVE)
+    notebook.write("margin_loss", TRAP)
     assert notebook.run_all() == []
 
     solved = notebook.page.get_by_role("table", name="objective", exact=True)

@@ -5,15 +5,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 RELEASE = ROOT / "notebooks" / "physical_attacks" / "physical_attacks.ipynb"
 
-WRITE = """([id, source]) => window.jupyterapp.shell.currentWidget.content.widgets
-    .find(cell => cell.model.id === id).model.sharedModel.setSource(source)"""
 PUT_ON = """def put_on(x, delta, mask):
     return x + mask * delta"""
 
 
 def test_release_runs_the_camera_moves_and_a_check_says_what_is_wrong(open_notebook):
     notebook = open_notebook(RELEASE)
-    notebook.page.evaluate(WRITE, ["put_on", PUT_ON])
+    notebook.write("put_on", PUT_ON)
     assert notebook.run_all() == []
 
     # The check of the one exercise that was tried: two of three situations, and why not the third.

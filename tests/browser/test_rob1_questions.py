@@ -5,8 +5,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 RELEASE = ROOT / "notebooks" / "rob1_questions" / "rob1_questions.ipynb"
 
-WRITE = """([id, source]) => window.jupyterapp.shell.currentWidget.content.widgets
-    .find(cell => cell.model.id === id).model.sharedModel.setSource(source)"""
 CLOSED = """def not_robust(x, jumps, eps):
     return ((x[:, None] - jumps).abs() <= eps).any(dim=1)"""
 PAIR = """def opposite_pair(f, a, b, eps, p):
@@ -19,8 +17,8 @@ PAIR = """def opposite_pair(f, a, b, eps, p):
 
 def test_release_runs_its_explorers_move_and_the_open_ball_is_explained(open_notebook):
     notebook = open_notebook(RELEASE)
-    notebook.page.evaluate(WRITE, ["opposite_pair", PAIR])
-    notebook.page.evaluate(WRITE, ["not_robust", CLOSED])
+    notebook.write("opposite_pair", PAIR)
+    notebook.write("not_robust", CLOSED)
     assert notebook.run_all() == []
 
     solved = notebook.page.get_by_role("table", name="opposite_pair", exact=True)
