@@ -1,7 +1,8 @@
 """Linear classifiers of two classes: the model of which the worst case is known, and so its robust loss.
 
 f(x) = w x + b says class y = +1 where it is positive, else y = -1; l is the logistic loss log(1 + exp(-y f(x))). The
-image range is left aside. w (d,), x (B, d), y (B,) of -1. and +1., all of one dtype; b a number or scalar tensor.
+image range is left aside. w (d,), x (B, d), y (B,) of -1. and +1., all of one dtype; b a number or scalar tensor;
+eps >= 0. ValueError for labels of another kind, a negative eps, or another p than 1, 2, inf.
 """
 
 import math
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-DUAL = {1: math.inf, 2: 2, math.inf: 1}  # 1/p + 1/q = 1
+from coursekit.attacks.linearised import DUAL
 
 
 def worst_point(w: Tensor, x: Tensor, y: Tensor, eps: float, p: float = math.inf) -> Tensor:
@@ -20,7 +21,7 @@ def worst_point(w: Tensor, x: Tensor, y: Tensor, eps: float, p: float = math.inf
     several the first. Where w_i = 0 a pixel does not move; there any move would do as well. Raises ValueError for
     another p. Source: Hoelder's inequality; Madry et al. 2018, section 2, for the loss.
     """
-    _check(p)
+    _check(x, y, eps, p)
     if p == math.inf:
         step = w.sign()
     elif p == 2:
@@ -35,7 +36,7 @@ def robust_loss(w: Tensor, b: Tensor | float, x: Tensor, y: Tensor, eps: float, 
 
     Source: Goodfellow et al. 2015, section 5, for p = inf; Hoelder's inequality. Raises ValueError for another p.
     """
-    _check(p)
+    _check(x, y, eps, p)
     margin = y * (x @ w + b) - eps * torch.linalg.vector_norm(w, ord=DUAL[p])
     return F.softplus(-margin)
 
@@ -63,6 +64,12 @@ def measured_gradient(w: Tensor, b: Tensor | float, x: Tensor, y: Tensor, eps: f
     return torch.stack(ends) / (2 * h)
 
 
-def _check(p: float) -> None:
+def _check(x: Tensor, y: Tensor, eps: float, p: float) -> None:
     if p not in DUAL:
         raise ValueError(f"p must be 1, 2 or math.inf; got {p!r}")
+    if not eps >= 0:
+        raise ValueError(f"eps must be at least 0; got {eps}")
+    if y.shape != x.shape[:1]:
+        raise ValueError(f"y must have one label for each image, shape {tuple(x.shape[:1])}; got {tuple(y.shape)}")
+    if not bool((y.abs() == 1).all()):  # labels 0 and 1 would wipe out the margin of every 0 without a word
+        raise ValueError("y must hold -1. and 1.; got other values")

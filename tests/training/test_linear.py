@@ -86,3 +86,17 @@ def test_it_names_another_norm():
     for call in (lambda: linear.worst_point(w, x, y, 0.1, 3), lambda: linear.robust_loss(w, b, x, y, 0.1, 3)):
         with pytest.raises(ValueError, match="p must be 1, 2 or math"):
             call()
+
+
+def test_bad_input_is_named():
+    w, x, y = torch.ones(2), torch.zeros(3, 2), torch.tensor([1.0, -1.0, 1.0])
+    for arguments, name in (
+        ((y[:, None], 0.1), "y must have one label"),
+        ((torch.tensor([0, 1, 1]), 0.1), "y must hold -1. and 1."),
+        ((y, -0.1), "eps must be at least 0"),
+        ((y, math.nan), "eps must be at least 0"),
+    ):
+        with pytest.raises(ValueError, match=name):
+            linear.robust_loss(w, 0.0, x, *arguments)
+        with pytest.raises(ValueError, match=name):
+            linear.worst_point(w, x, *arguments)
