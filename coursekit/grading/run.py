@@ -29,8 +29,8 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode, from_dict
 
-from coursekit.grading.limits import CELL_LIMIT, TIME_LIMIT
-from coursekit.grading.worker import OUTPUTS_LIMIT, RICH_LIMIT, TEXT_LIMIT, is_result
+from coursekit.grading.inside.cells import is_result
+from coursekit.grading.limits import CELL_LIMIT, OUTPUTS_LIMIT, RICH_LIMIT, TEXT_LIMIT, TIME_LIMIT
 
 START_LIMIT = 120.0  # seconds for a process to come up: the machine's time, not the student's
 NOT_REACHED = "not reached"  # how a reason begins when the time was used up before

@@ -13,8 +13,8 @@ from typing import Any
 
 from nbformat import NotebookNode
 
+from coursekit.grading.limits import SCORE_MIME
 from coursekit.grading.run import NOT_REACHED, Outcome, Run, is_test
-from coursekit.grading.worker import SCORE_MIME
 
 MIME = SCORE_MIME
 
