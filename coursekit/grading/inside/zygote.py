@@ -1,0 +1,154 @@
+"""The preloaded process: `python -m coursekit.grading.inside.zygote student|examiner [nested|alone]`.
+
+It imports what notebooks and checks need, does nothing in several threads (a child forked after that may hang), and
+then forks a child for every message on its stdin, a socket of whole messages; the descriptors that come with the
+message are the child's. The child becomes process 1 of namespaces of its own and starts the process that does the work:
+
+    zygote -- process 1 of the submission -- the student's process (or the examiner)
+
+Process 1 runs nobody's code. It reads the job and the files from the first descriptor, hands "i" (interrupt) and "k"
+(kill) on, tells when the process has ended, and when the grader closes its end, it ends, and all else with it.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from coursekit.grading.sandbox import jail
+
+MODULES = (
+    "numpy", "torch", "torchvision", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "tqdm.auto",
+    "IPython.core.interactiveshell", "coursekit.attacks", "coursekit.certify", "coursekit.checks", "coursekit.data",
+    "coursekit.defenses", "coursekit.evaluation", "coursekit.models", "coursekit.plots", "coursekit.training",
+    "coursekit.grading.inside.examiner", "coursekit.grading.inside.student",
+)  # fmt: skip
+
+
+def main(role: str, nested: bool) -> None:
+    grader = socket.socket(fileno=os.dup(0))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    if nested:
+        jail.prepare()
+    jail.make_box()
+    _preload()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them: they leave no zombies
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # that of the terminal is for the grader
+    gc.collect()
+    gc.freeze()  # the collector would write to every page that the children share
+    grader.send(b"ready")
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(grader, 4096, 64)
+        if not message:
+            return
+        if os.fork() == 0:
+            grader.close()
+            _child(role, nested, descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _preload() -> None:
+    for file in Path("/fonts").glob("fontlist-*.json"):
+        shutil.copy(file, os.environ["MPLCONFIGDIR"])
+    for name in MODULES:
+        importlib.import_module(name)
+    import torch
+
+    from coursekit import data
+
+    torch.set_num_threads(1)
+    for split in ("train", "test"):
+        data.load("mnist", split)  # kept, so that the children find it there
+
+
+def _child(role: str, nested: bool, descriptors: list[int]) -> None:
+    """From the fork to the end of a submission. Never returns."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    control = socket.socket(fileno=descriptors[0])
+    try:
+        if nested:
+            jail.enter()
+        jail.make_box()
+        tell(control, {"here": True})  # the kernel adds our number, by which the grader knows us
+        job = _read_job(control)
+        work = importlib.import_module(f"coursekit.grading.inside.{role}").main
+        process = os.fork()
+        if process == 0:
+            control.close()
+            _work(work, job, descriptors[1:])
+        for descriptor in descriptors[1:]:
+            os.close(descriptor)
+        _watch(control, process)
+    except BaseException as error:
+        tell(control, {"failed": f"{type(error).__name__}: {error}"})
+    os._exit(1)
+
+
+def _work(work: Callable[[dict, list[int]], None], job: dict, descriptors: list[int]) -> None:
+    try:
+        work(job, descriptors)
+    finally:
+        # Not a normal exit: an atexit handler or a thread of the student must not keep us, and all is said.
+        os._exit(0)
+
+
+def _read_job(control: socket.socket) -> dict:
+    """One line of JSON, and the contents of the files that it names, which are put into the current folder."""
+    with control.makefile("rb", buffering=1 << 16) as stream:
+        job = json.loads(stream.readline())
+        for relative, size in job.pop("files"):
+            path = Path(relative)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(stream.read(size))
+        if stream.read(1) != b"\n":
+            raise ValueError("the job is not complete")
+    return job
+
+
+def _watch(control: socket.socket, process: int) -> None:
+    """Process 1's whole life: until the grader lets go."""
+    orders = {b"i": signal.SIGINT, b"k": signal.SIGKILL}
+    while True:
+        process = _reap(control, process)
+        if select.select([control], [], [], 0.02)[0]:
+            order = control.recv(1)
+            if not order:
+                os._exit(0)
+            if process:
+                os.kill(process, orders[order])
+
+
+def _reap(control: socket.socket, process: int) -> int:
+    """Take leave of all that has ended; tell the grader if it is the process we started. Returns it while it runs."""
+    try:
+        while True:
+            ended, status = os.waitpid(-1, os.WNOHANG)
+            if not ended:
+                break
+            if ended == process:
+                tell(control, {"ended": os.waitstatus_to_exitcode(status)})
+                process = 0
+    except ChildProcessError:
+        pass
+    return process
+
+
+def tell(control: socket.socket, message: dict) -> None:
+    try:
+        control.sendall(json.dumps(message).encode() + b"\n")
+    except OSError:
+        os._exit(0)  # the grader is gone
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], nested=sys.argv[2] == "nested")

@@ -1,0 +1,101 @@
+"""The sandbox that a zygote lives in, as a command line for bubblewrap.
+
+No network, no capabilities, a clean environment, processes of its own; the system, Python and this package read-only,
+nothing else of the machine at all: no home, no course, no gradebook.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import site
+import sys
+import sysconfig
+from pathlib import Path
+
+import coursekit
+from coursekit.grading.sandbox import jail
+
+PACKAGE = Path(coursekit.__file__).parent
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+SETTINGS = ("ld.so.cache", "alternatives", "fonts", "localtime", "nsswitch.conf")  # of /etc: no names, no passwords
+SIZE = 64 * 1024**2  # bytes that the zygote itself may write
+
+
+def program() -> str | None:
+    """Where bubblewrap is."""
+    return shutil.which("bwrap")
+
+
+def command(*arguments: str, nested: bool, folders: tuple[str, ...] = ()) -> list[str]:
+    """The command line that runs this Python with `arguments` in the sandbox.
+
+    nested: what runs there makes sandboxes of its own in it: it must call `jail.prepare` first, and be trusted until
+    then. folders: more of the machine that may be read in there.
+    """
+    found = program() or "bwrap"
+    options = [found, "--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1", "--cap-drop", "ALL"]
+    options += ["--clearenv", *_environment(folders)]
+    for path in SYSTEM:
+        if os.path.islink(path):
+            options += ["--symlink", os.readlink(path), path]
+        elif os.path.isdir(path):
+            options += ["--ro-bind", path, path]
+    for name in SETTINGS:
+        options += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
+    for path in [*_python(), *_caches().values(), *folders]:
+        options += ["--ro-bind-try", path, path]
+    options += ["--ro-bind-try", str(_fonts()), "/fonts"]
+    if nested:
+        # bubblewrap would cover parts of /proc, and the kernel then refuses another one in a namespace within.
+        options += ["--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETFCAP"]
+        options += ["--dir", "/proc", "--ro-bind", "/proc", jail.HOST_PROC]
+    else:
+        options += ["--proc", "/proc"]
+    options += ["--dev", "/dev", "--size", str(SIZE), "--tmpfs", "/tmp"]
+    options += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
+    return [*options, sys.executable, "-P", *arguments]
+
+
+def _python() -> list[str]:
+    """Where this Python, its packages and `coursekit` lie."""
+    paths = [sys.base_prefix, sys.prefix, *sysconfig.get_paths().values(), *site.getsitepackages(), str(PACKAGE)]
+    if site.ENABLE_USER_SITE:
+        paths.append(site.getusersitepackages())
+    paths.append(os.path.dirname(os.path.realpath(sys.executable)))
+    covered = [path for path in SYSTEM if not os.path.islink(path)]
+    kept: list[str] = []
+    for path in sorted({os.path.abspath(path) for path in paths}, key=len):
+        if path != "/" and not any(Path(path).is_relative_to(other) for other in [*covered, *kept]):
+            kept.append(path)
+    return kept
+
+
+def _caches() -> dict[str, str]:
+    """What was downloaded before, by the variable that names it."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    places = {"COURSEKIT_CACHE": cache / "coursekit", "TORCH_HOME": cache / "torch"}
+    return {name: os.path.abspath(os.environ.get(name) or place) for name, place in places.items()}
+
+
+def _fonts() -> Path:
+    """matplotlib's list of the machine's fonts, which takes seconds to make."""
+    return Path(os.environ.get("MPLCONFIGDIR") or Path.home() / ".cache" / "matplotlib")
+
+
+def _environment(folders: tuple[str, ...]) -> list[str]:
+    home, temporary = "/tmp/home", "/tmp/tmp"
+    path = os.pathsep.join([os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"])
+    variables = _caches() | {
+        "PATH": path, "HOME": home, "TMPDIR": temporary, "IPYTHONDIR": home, "MPLCONFIGDIR": home, "USER": "student",
+        "LOGNAME": "student", "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), *folders]),
+        "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        # One thread each, also where a notebook asks for more: a copy of a process that had several may hang.
+        "OMP_NUM_THREADS": "1", "OMP_THREAD_LIMIT": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+        "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "NBGRADER_EXECUTION": "autograde",  # as nbgrader tells a notebook that it is being graded
+    }  # fmt: skip
+    if "TZ" in os.environ:
+        variables["TZ"] = os.environ["TZ"]
+    return [part for name, value in variables.items() for part in ("--setenv", name, value)]
