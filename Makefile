@@ -55,13 +55,16 @@ $(VENV)/peers: $(READY)
 	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps torchattacks==3.5.1 'adv-lib>=0.2.8'; \
 		then touch $@; else echo "torchattacks and adv-lib could not be installed: measuring without them."; fi
 
-# Programs that pip cannot bring: Chromium for the browser tests, bubblewrap for the sandbox to come. Installed where
-# root or sudo allows it; elsewhere what needs them is skipped and says so.
+# Programs that pip cannot bring: Chromium for the browser tests, bubblewrap for the sandbox to come, PostgreSQL's
+# server for the tests of gradebooks on one. Installed where root or sudo allows it; elsewhere what needs them is
+# skipped and says so.
 CHROMIUM = command -v chromium || command -v chromium-browser || command -v google-chrome
+POSTGRESQL = command -v initdb || ls -d /usr/lib/postgresql/*/bin/initdb /usr/pgsql-*/bin/initdb
 system:
 	@missing=""; \
 	{ $(CHROMIUM); } >/dev/null || missing="chromium"; \
 	command -v bwrap >/dev/null || missing="$$missing bubblewrap"; \
+	[ -n "$$({ $(POSTGRESQL); } 2>/dev/null)" ] || missing="$$missing postgresql"; \
 	if [ "$$(id -u)" = 0 ]; then sudo=""; else sudo="sudo -n"; fi; \
 	if [ -z "$$missing" ]; then :; \
 	elif command -v apt-get >/dev/null && $$sudo true 2>/dev/null; then \

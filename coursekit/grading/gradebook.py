@@ -9,52 +9,45 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
 import sqlite3
-import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import sqlalchemy
 from nbformat import NotebookNode
 from nbgrader import utils
 from nbgrader.api import Comment, Grade, Gradebook, MissingEntry, SubmittedNotebook
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 from traitlets.config import Config
 
-from coursekit.grading import score
+from coursekit.grading import database, score
 from coursekit.grading.course import Course, CourseError
-
-BUSY_SECONDS = 5  # how long to wait for another program that is writing
 
 
 class Book:
     """The gradebook of a course, open. A context manager.
 
-    Raises CourseError if it cannot be read or written: locked, read-only, full disk, made by another nbgrader.
+    Raises CourseError if it cannot be read or written: locked, read-only, full disk, no server there, made by another
+    nbgrader.
     """
 
     def __init__(self, course: Course, config: Config, readonly: bool = False) -> None:
-        self._course_id = config.CourseDirectory.get("course_id") or "default_course"
+        course_id = config.CourseDirectory.get("course_id") or "default_course"
         given = config.CourseDirectory.get("db_url")
-        self._name = str(given or course.gradebook)
-        # Written as nbgrader's Gradebook wants it, but with a short wait instead of a long silence.
-        self._url = given or sqlalchemy.URL.create(
-            "sqlite", database=str(course.gradebook), query={"timeout": str(BUSY_SECONDS)}
-        )
+        self._name = "CourseDirectory.db_url" if given else str(course.gradebook)
         with self._clear_errors():
-            if not given and not course.gradebook.exists():
+            url = database.locate(course, given)
+            if given:
+                self._name = sqlalchemy.make_url(given).render_as_string(hide_password=True)
+            if not database.is_there(url):
                 if readonly:
-                    raise CourseError(f"no gradebook {course.gradebook}; grade first: coursekit grade ASSIGNMENT")
-                _create(course.gradebook, self._course_id)
-            self._book = Gradebook(self._url, self._course_id)
-            # nbgrader commits after every row. Within a submission that becomes a flush; `transaction` commits.
-            self._commit = self._book.db.commit
-            self._book.db.commit = self._book.db.flush
+                    raise CourseError(f"no gradebook {self._name}; grade first: coursekit grade ASSIGNMENT")
+                database.create(url, course_id)
+            self._book = Gradebook(url, course_id)
+        # nbgrader commits after every row. Within a submission that becomes a flush; `transaction` commits.
+        self._commit = self._book.db.commit
+        self._book.db.commit = self._flush
         if not readonly:
             self.check_writable()
 
@@ -67,30 +60,32 @@ class Book:
     def check_writable(self) -> None:
         """Find out now, and not after an hour of grading."""
         with self._clear_errors():
-            if self._book.engine.dialect.name == "sqlite":
-                self._book.db.rollback()
-                connection = self._book.db.connection()
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-                connection.exec_driver_sql("CREATE TABLE coursekit_probe (x)")  # a lock alone is had read-only too
-            self._book.db.rollback()
+            database.check_writable(self._book.db)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """All that is recorded within is committed at its end, or nothing of it."""
+        """All that is recorded within is committed at its end, or nothing of it. One at a time, whoever grades."""
         try:
             with self._clear_errors():
+                database.begin(self._book.db)
                 yield
                 self._commit()
         except BaseException:
-            self._book.db.rollback()
+            database.rollback(self._book.db)
             raise
+
+    def _flush(self) -> None:
+        with self._clear_errors():  # here, before nbgrader logs a traceback
+            self._book.db.flush()
 
     @contextlib.contextmanager
     def _clear_errors(self) -> Iterator[None]:
         try:
             yield
+        except DataError as error:  # the row, not the gradebook: a name that is too long, or not in its encoding
+            raise ValueError(database.in_words(error)) from error
         except (SQLAlchemyError, sqlite3.Error) as error:
-            raise CourseError(f"{self._name}: {_in_words(error)}") from error
+            raise CourseError(f"{self._name}: {database.in_words(error)}") from error
 
     # --- the assignment
 
@@ -249,34 +244,3 @@ _BY_HAND = ("manual_score", "extra_credit", "manual_comment")
 
 def _cells(notebook: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in notebook.cells if utils.is_grade(cell) or utils.is_solution(cell) or utils.is_locked(cell)]
-
-
-def _create(path: Path, course_id: str) -> None:
-    """A new, empty gradebook: complete or not there at all, because nbgrader does not recover from half of one."""
-    if not path.parent.is_dir():
-        raise CourseError(f"no folder {path.parent}")
-    # nbgrader calls the program `alembic`, which the environment's bin folder has and PATH may not.
-    os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
-    with tempfile.TemporaryDirectory(prefix=".gradebook-", dir=path.parent) as folder:
-        new = Path(folder) / "gradebook.db"
-        book = Gradebook(sqlalchemy.URL.create("sqlite", database=str(new)), course_id)
-        book.close()
-        if path.exists():  # somebody else was faster
-            return
-        shutil.move(new, path)
-
-
-def _in_words(error: Exception) -> str:
-    text = str(getattr(error, "orig", error))
-    meanings = {
-        "locked": "another program is writing to it (formgrader, or another grading run); close that and try again",
-        "readonly": "the gradebook cannot be written; change its permissions, or those of its folder",
-        "unable to open": "the gradebook cannot be opened or written; look at its permissions and its folder's",
-        "disk is full": "no space left on the disk; free some and grade again",
-        "disk I/O": "the disk refused to write (full, or over quota?); free some space and grade again",
-        "no such column": "made by another version of nbgrader; back it up and run nbgrader db upgrade",
-        "no such table": "not a complete gradebook of nbgrader; move it away, and a new one is made",
-        "not a database": "not a gradebook of nbgrader; move it away, and a new one is made",
-        "malformed": "the gradebook is damaged; put a backup in its place",
-    }
-    return next((meaning for sign, meaning in meanings.items() if sign in text), text)

@@ -1,0 +1,349 @@
+"""A gradebook on a PostgreSQL server is the same gradebook: same rows, same tools, nothing double, clear errors."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import sqlalchemy
+from grading_samples import FULL, coursekit, read_json, scores
+from nbgrader.api import Base, Gradebook
+from postgresql_server import NEEDED, programs, running
+from test_stock import nbgrader
+
+from coursekit.grading.build import load_config
+from coursekit.grading.course import CourseError
+from coursekit.grading.feedback import feedback
+from coursekit.grading.grade import grade_class
+from coursekit.grading.gradebook import Book
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def server():
+    found = programs()
+    if found is None:
+        pytest.skip(NEEDED)
+    with running(found) as server:
+        yield server
+
+
+@pytest.fixture
+def database(server) -> str:
+    return server.new_database()
+
+
+@pytest.fixture
+def on_server(new_course, server, database):
+    """A course whose gradebook is to be on the server, in a database that is empty yet."""
+    course = new_course()
+    keep_in(course, server.url(database))
+    return course
+
+
+@pytest.fixture(scope="module")
+def template(server, new_course) -> str:
+    """A database with a new gradebook: making one takes seconds."""
+    course, name = new_course(), server.new_database()
+    keep_in(course, server.url(name))
+    with Book(course, load_config(course)):
+        return name
+
+
+@pytest.fixture
+def made(server, on_server, template, database):
+    """The same, with a gradebook in which there is nothing yet."""
+    server.execute(f"DROP DATABASE {database}")
+    server.execute(f"CREATE DATABASE {database} TEMPLATE {template}")
+    return on_server
+
+
+@pytest.fixture(scope="module")
+def a_class(filled, release, hand_in):
+    """a_class(course): everything right, half, nothing; handed in at known times."""
+
+    def hand_all_in(course):
+        notebooks = {
+            "complete": filled(),
+            "half": filled(add="def add(a, b):\n    return abs(a) + abs(b)", root="def root(x): return 3.0"),
+            "Zoë Ångström": filled(why="Because of «symmetry» ∀a,b."),
+            "untouched": release,
+        }
+        for day, (student, notebook) in enumerate(notebooks.items(), 1):
+            path = hand_in(course, student, notebook)
+            path.with_name("timestamp.txt").write_text(f"2026-05-{day:02} 12:00:00 UTC")
+
+    return hand_all_in
+
+
+def keep_in(course, url: str) -> None:
+    with open(course.nbgrader_config, "a") as file:
+        file.write(f"\nc.CourseDirectory.db_url = {url!r}\n")
+
+
+def rows(url: str) -> dict[str, list[tuple]]:
+    """Everything in a gradebook, by table. Keys are random: each stands as what the row it belongs to says."""
+    engine = sqlalchemy.create_engine(url)
+    said, found = {}, {}
+    with engine.connect() as connection:
+        for table in Base.metadata.sorted_tables:  # what a row refers to comes before it
+            keys = [column for column in table.primary_key if not column.foreign_keys and column.type.length == 32]
+            found[table.name] = []
+            for row in connection.execute(sqlalchemy.select(table)).mappings():
+                says = tuple(said.get(value, value) for column, value in row.items() if table.c[column] not in keys)
+                found[table.name].append(says)
+                said |= {row[key.name]: says for key in keys}
+    engine.dispose()
+    return {table: sorted(says, key=repr) for table, says in found.items()}
+
+
+def in_file(course) -> str:
+    return f"sqlite:///{course.gradebook}"
+
+
+class TestTheSameAsAFile:
+    def test_rows_results_and_pages(self, new_course, on_server, server, database, a_class):
+        on_disk, url = new_course(), server.url(database)
+        for course in (on_disk, on_server):
+            a_class(course)
+            done = coursekit("grade", "tiny", "--json", course.dir / "results.json", course=course)
+            assert done.returncode == 0, done.stderr
+        assert not on_server.gradebook.exists()
+        results = read_json(on_server.dir / "results.json")
+        assert results == read_json(on_disk.dir / "results.json")
+        assert scores(results, "Zoë Ångström") == FULL
+        assert rows(url) == rows(in_file(on_disk))
+        version = "SELECT version_num FROM alembic_version"
+        with contextlib.closing(sqlalchemy.create_engine(in_file(on_disk)).connect()) as connection:
+            assert server.execute(version, database) == [tuple(*connection.exec_driver_sql(version))]
+
+        # A person grades, the tests are run once more, the pages are written.
+        for course, where in ((on_disk, in_file(on_disk)), (on_server, url)):
+            with Gradebook(where, "robustness") as book:
+                row = book.find_grade("why", "tiny", "tiny", "half")
+                row.manual_score, row.needs_manual_grade = 1.5, False
+                book.find_comment("why", "tiny", "tiny", "half").manual_comment = "Nearly."
+                book.db.commit()
+            grade_class(course, "tiny")
+            assert feedback(course, "tiny") == 0
+        assert rows(url) == rows(in_file(on_disk))
+        assert "Nearly." in str(rows(url)["comment"])
+        pages = [(course.feedback / "half" / "tiny" / "tiny.html").read_text() for course in (on_disk, on_server)]
+        assert pages[0] == pages[1]
+
+    def test_nbgraders_own_tools_read_it(self, made, server, database, a_class):
+        a_class(made)
+        grade_class(made, "tiny")
+        nbgrader(made, "export", "--to", "grades.csv")
+        nbgrader(made, "generate_feedback", "tiny", "--force", "--student", "half")
+        assert (made.feedback / "half" / "tiny" / "tiny.html").is_file()
+        table = (made.dir / "grades.csv").read_text()
+        assert "complete" in table
+        assert "Zoë" in table
+        with Gradebook(server.url(database), "robustness") as book:  # what formgrader's pages ask for
+            assert {s["id"]: s["score"] for s in book.student_dicts()}["complete"] == 6.0
+            assert {s["student"]: s["needs_manual_grade"] for s in book.submission_dicts("tiny")}["complete"] is True
+            assert len(book.notebook_submission_dicts("tiny", "tiny")) == 4
+            assert book.average_assignment_score("tiny") == pytest.approx((6 + 3 + 6 + 0) / 4)
+
+
+class TestSeveralAtOnce:
+    @pytest.mark.parametrize("where", ["server", "file"])
+    def test_two_gradings_of_a_new_gradebook(self, where, new_course, on_server, server, database, a_class):
+        course = on_server if where == "server" else new_course()
+        url = server.url(database) if where == "server" else in_file(course)
+        a_class(course)
+        command = [sys.executable, "-m", "coursekit.cli", "grade", "tiny", "--course", course.dir]
+        gradings = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+        said = [grading.communicate(timeout=200)[1].decode() for grading in gradings]
+        assert [grading.returncode for grading in gradings] == [0, 0], said
+        assert "Traceback" not in "".join(said)
+        alone = new_course()
+        a_class(alone)
+        grade_class(alone, "tiny")
+        assert rows(url) == rows(in_file(alone))
+
+    def test_one_writer_waits_for_the_other(self, made, server, database):
+        config = load_config(made)
+        with Book(made, config) as one, Book(made, config) as other:
+            entered = threading.Event()
+
+            def second():
+                with other.transaction():
+                    entered.set()
+                    other.record_submission("tiny", "ada", None)
+
+            with one.transaction():
+                one.record_assignment("tiny", {})
+                waiting = threading.Thread(target=second)
+                waiting.start()
+                assert not entered.wait(0.5)
+                one.record_submission("tiny", "ada", None)
+            waiting.join(10)
+            assert entered.is_set()
+        assert server.execute("SELECT student_id FROM submitted_assignment", database) == [("ada",)]
+
+    def test_somebody_writes_for_too_long(self, made, server, database):
+        with Book(made, load_config(made)) as book, server.connect(database) as formgrader:
+            with book.transaction():
+                book.record_assignment("tiny", {})
+            formgrader.autocommit = False
+            formgrader.execute("LOCK TABLE student")
+            with pytest.raises(CourseError, match="another program is writing to it"), book.transaction():
+                book.record_submission("tiny", "ada", None)
+            formgrader.rollback()
+            with book.transaction():
+                book.record_submission("tiny", "ada", None)
+        assert server.execute("SELECT id FROM student", database) == [("ada",)]
+
+
+class TestInterrupted:
+    def test_killed_while_it_makes_the_gradebook(self, on_server, server, database):
+        code = (
+            "import sys; from pathlib import Path; from coursekit.grading.build import load_config\n"
+            "from coursekit.grading.course import Course; from coursekit.grading.gradebook import Book\n"
+            "course = Course(Path(sys.argv[1])); Book(course, load_config(course))"
+        )
+        blocker = server.connect(database)
+        blocker.execute("SELECT pg_advisory_lock(0)")
+        # The server holds the last step up, so that the kill comes between the first row and the commit.
+        blocker.execute(
+            "CREATE FUNCTION hold() RETURNS event_trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN IF tg_tag = 'CREATE TABLE' THEN PERFORM pg_advisory_xact_lock(0); END IF; END $$"
+        )
+        blocker.execute("CREATE EVENT TRIGGER hold ON ddl_command_end EXECUTE FUNCTION hold()")
+        with subprocess.Popen([sys.executable, "-c", code, on_server.dir]) as process:
+            waits = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 0 AND NOT granted"
+            deadline = time.monotonic() + 30
+            while not blocker.execute(waits).fetchall():
+                assert time.monotonic() < deadline
+                assert process.poll() is None
+                time.sleep(0.02)
+            process.send_signal(signal.SIGKILL)
+        blocker.execute("DROP EVENT TRIGGER hold")
+        blocker.close()
+        with Book(on_server, load_config(on_server)):
+            pass
+        assert len(server.execute("SELECT * FROM alembic_version", database)) == 1
+        assert server.execute("SELECT id FROM course", database) == [("robustness",)]
+
+    def test_the_server_hangs_up_between_two_submissions(self, made, server, database):
+        with Book(made, load_config(made)) as book:
+            with book.transaction():
+                book.record_assignment("tiny", {})
+                book.record_submission("tiny", "ada", None)
+            assert book.handed_in("tiny", "ada") is None
+            hang_up(server, database)
+            with book.transaction():
+                book.record_submission("tiny", "eve", None)
+        assert sorted(server.execute("SELECT id FROM student", database)) == [("ada",), ("eve",)]
+
+    def test_the_server_hangs_up_within_a_submission(self, made, server, database):
+        with Book(made, load_config(made)) as book:
+            with book.transaction():
+                book.record_assignment("tiny", {})
+            with contextlib.suppress(CourseError), book.transaction():
+                book.record_submission("tiny", "ada", None)
+                hang_up(server, database)
+                book.record_submission("tiny", "eve", None)
+                pytest.fail("the connection was lost, and nobody noticed")
+            with book.transaction():
+                book.record_submission("tiny", "eve", None)
+        assert server.execute("SELECT id FROM student", database) == [("eve",)]
+
+    def test_a_name_the_server_has_no_room_for_stops_nobody_else(self, made, server, database):
+        with Book(made, load_config(made)) as book:
+            with book.transaction():
+                book.record_assignment("tiny", {})
+            with pytest.raises(ValueError, match="too long"), book.transaction():
+                book.record_submission("tiny", "x" * 200, None)
+            with book.transaction():
+                book.record_submission("tiny", "ada", None)
+        assert server.execute("SELECT id FROM student", database) == [("ada",)]
+
+
+def hang_up(server, database: str) -> None:
+    server.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")
+
+
+class TestErrors:
+    """One line that says what to do, exit code 1, nothing graded, and never a password."""
+
+    @pytest.mark.parametrize(
+        ("url", "words"),
+        [
+            ("postgresql+psycopg://grader:secret@127.0.0.1:9/course", "no PostgreSQL server answers there"),
+            ("postgresql+psycopg://grader:secret@no-such-host.invalid/course", "no PostgreSQL server answers there"),
+            ("postgresql+psycopg://grader:secret@/nowhere?host={host}", "no database of this name"),
+            ("postgresql+psycopg://nobody:secret@/postgres?host={host}", "does not let this user in"),
+            ("postgres://grader:secret@/course?host={host}", "write db_url as postgresql+psycopg://"),
+            ("postgresql+psycopg://grader:secret@:port/course", "write db_url as postgresql+psycopg://"),
+            ("postgresql+nothing://grader:secret@/course", "write db_url as postgresql+psycopg://"),
+        ],
+    )
+    def test_wrong_addresses(self, url, words, new_course, server):
+        course = new_course()
+        keep_in(course, url.format(host=server.host))
+        with pytest.raises(CourseError) as refused:
+            Book(course, load_config(course))
+        assert words in str(refused.value)
+        assert "secret" not in str(refused.value)
+
+    def test_on_the_command_line(self, new_course, a_class):
+        course = new_course()
+        keep_in(course, "postgresql+psycopg://grader:secret@127.0.0.1:9/course")
+        a_class(course)
+        done = coursekit("grade", "tiny", course=course)
+        assert done.returncode == 1
+        assert done.stderr.startswith("coursekit: postgresql+psycopg://grader:***@127.0.0.1:9/course: no PostgreSQL")
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert not any(course.autograded.glob("*"))
+
+    @pytest.fixture
+    def somebody(self, server, database):
+        """A user of the server who owns nothing."""
+        server.execute("CREATE ROLE somebody LOGIN")
+        yield "somebody"
+        server.execute("DROP OWNED BY somebody", database)
+        server.execute("DROP ROLE somebody")
+
+    def test_who_may_only_read(self, new_course, made, server, database, somebody, a_class):
+        a_class(made)
+        grade_class(made, "tiny")
+        server.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {somebody}", database)
+        keep_in(made, server.url(database, user=somebody))
+        before = rows(server.url(database))
+        done = coursekit("grade", "tiny", course=made)
+        assert done.returncode == 1
+        assert "this user may not write there" in done.stderr
+        assert rows(server.url(database)) == before
+        assert coursekit("feedback", "tiny", course=made).returncode == 0
+
+    def test_who_may_make_no_tables(self, new_course, server, database, somebody):
+        course = new_course()
+        keep_in(course, server.url(database, user=somebody))
+        server.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC", database)
+        with pytest.raises(CourseError, match="this user may not write there"):
+            Book(course, load_config(course))
+
+    def test_a_server_that_only_reads(self, made, server, database):
+        with Book(made, load_config(made)):
+            pass
+        server.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+        with pytest.raises(CourseError, match="can only be read"):
+            Book(made, load_config(made))
+
+    def test_another_database(self, on_server, server, database):
+        server.execute("CREATE TABLE poems (line text)", database)
+        with pytest.raises(CourseError, match="name an empty one"):
+            Book(on_server, load_config(on_server))
+        assert server.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'", database) == [("poems",)]
+
+    def test_no_feedback_before_anything_is_graded(self, on_server, server, database):
+        with pytest.raises(CourseError, match="grade first"):
+            Book(on_server, load_config(on_server), readonly=True)
+        assert server.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'", database) == []
