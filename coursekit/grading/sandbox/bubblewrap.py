@@ -43,8 +43,11 @@ def command(*arguments: str, nested: bool, folders: tuple[str, ...] = ()) -> lis
             options += ["--ro-bind", path, path]
     for name in SETTINGS:
         options += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-    for path in [*_python(), *_caches().values(), *folders]:
+    readable = [*_python(), *_caches().values(), *folders]
+    for path in readable:
         options += ["--ro-bind-try", path, path]
+    if not any(Path(path).is_relative_to("/tmp") for path in readable):
+        options += ["--symlink", f"{jail.BOX}/tmp", "/tmp"]
     options += ["--ro-bind-try", str(_fonts()), "/fonts"]
     if nested:
         # bubblewrap would cover parts of /proc, and the kernel then refuses another one in a namespace within.
@@ -52,9 +55,19 @@ def command(*arguments: str, nested: bool, folders: tuple[str, ...] = ()) -> lis
         options += ["--dir", "/proc", "--ro-bind", "/proc", jail.HOST_PROC]
     else:
         options += ["--proc", "/proc"]
-    options += ["--dev", "/dev", "--size", str(SIZE), "--tmpfs", "/tmp"]
-    options += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
+    options += [*_devices(), "--size", str(SIZE), "--tmpfs", jail.BOX]
+    options += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", jail.BOX]
     return [*options, sys.executable, "-P", *arguments]
+
+
+def _devices() -> list[str]:
+    """No terminals: with bubblewrap's own /dev, which has some, an ordinary user could not nest."""
+    options = ["--tmpfs", "/dev", "--dir", "/dev/shm"]
+    for name in ("null", "zero", "full", "random", "urandom"):
+        options += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]
+    for target, name in (("", "fd"), ("/0", "stdin"), ("/1", "stdout"), ("/2", "stderr")):
+        options += ["--symlink", f"/proc/self/fd{target}", f"/dev/{name}"]
+    return options
 
 
 def _python() -> list[str]:
@@ -84,7 +97,7 @@ def _fonts() -> Path:
 
 
 def _environment(folders: tuple[str, ...]) -> list[str]:
-    home, temporary = "/tmp/home", "/tmp/tmp"
+    home, temporary = f"{jail.BOX}/home", f"{jail.BOX}/tmp"
     path = os.pathsep.join([os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"])
     variables = _caches() | {
         "PATH": path, "HOME": home, "TMPDIR": temporary, "IPYTHONDIR": home, "MPLCONFIGDIR": home, "USER": "student",

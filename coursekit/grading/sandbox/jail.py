@@ -23,7 +23,7 @@ USER = 1000  # the number of user and group that a submission sees itself as
 PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 24, 38
 
 HOST_PROC = "/host-proc"  # the machine's own, for as long as it takes to have one of the sandbox's
-BOX = "/tmp"  # all that a submission can write to: work/, home/ and tmp/ in it
+BOX = "/box"  # all that a submission can write to: work/, home/ and tmp/ in it
 BOX_SIZE, BOX_FILES = 512 * 1024**2, 20_000  # bytes, files and folders
 SHM_SIZE = 256 * 1024**2  # bytes, for what is handed from process to process
 
