@@ -62,7 +62,8 @@ def _finding(name: str, check: Callable[[], str]) -> Finding:
         found, mend = missing.args
         return Finding(name, found, mend)
     except ModuleNotFoundError as error:
-        return Finding(name, f"needs {error.name}", _install(error.name or "coursekit"))
+        ours = (error.name or "coursekit").partition(".")[0] == "coursekit"
+        return Finding(name, f"needs {error.name}", REINSTALL if ours else _install(str(error.name)))
     except Exception as error:  # a broken installation raises anything
         found = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return Finding(name, found[:90], f"mend the lines above first, then: {REINSTALL}")
@@ -85,7 +86,8 @@ def _requirements(extra: str = "") -> dict[str, str]:
         of_extra = "extra" in str(requirement.marker)
         needed = requirement.marker is None or requirement.marker.evaluate({"extra": extra})
         if needed and of_extra == bool(extra) and requirement.name != "coursekit":
-            found[requirement.name] = f"{requirement.name}{requirement.specifier}"
+            parts = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+            found[requirement.name] = f"{requirement.name}{parts}{requirement.specifier}"
     return found
 
 
@@ -197,8 +199,7 @@ def _alembic() -> str:
 
 def _bubblewrap() -> str:
     """The sandbox for grading. Some systems have it and forbid it to start."""
-    if sys.platform != "linux":
-        raise Missing(f"not available on {platform.system()}", "nothing to do: grading works, but without isolation")
+    _on_linux()
     found = shutil.which("bwrap")
     if not found:
         raise Missing("not found", _system_package("bubblewrap"))
@@ -212,6 +213,56 @@ def _bubblewrap() -> str:
         raise Missing(f"found, but it does not start: {why}", _allow_namespaces())
     version = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=20).stdout
     return f"{version.replace('bubblewrap', '').strip()}, starts"
+
+
+def _isolation() -> str:
+    """What `coursekit grade` keeps students' code in. Grading itself finds out in the same way."""
+    _on_linux()
+    sandbox = importlib.import_module("coursekit.grading.sandbox")
+    try:
+        nested = sandbox.nesting()
+    except sandbox.Unavailable as unavailable:
+        raise Missing(f"none: {unavailable.reason}", f"{_allow_namespaces()}; or {NO_ISOLATION}") from None
+    if not nested:
+        refused = sandbox.nesting_refused()
+        raise Missing(f"a sandbox for each submission, which takes longer: {refused}", _allow_namespaces())
+    return "namespaces for each submission, in a sandbox without network"
+
+
+NO_ISOLATION = "coursekit grade --isolation none, for work of people you trust"
+
+
+def _seccomp() -> str:
+    """The filter of system calls within the sandbox."""
+    _on_linux()
+    if reason := importlib.import_module("coursekit.grading.sandbox.seccomp").available():
+        raise Missing(reason, "nothing to do: the sandbox holds without it, with one wall less")
+    return "no notebook can ask the kernel for what none needs"
+
+
+def _cgroup() -> str:
+    """Bounds on memory and processes of a submission, kept by the kernel."""
+    _on_linux()
+    if reason := importlib.import_module("coursekit.grading.sandbox.cgroup").why_not():
+        found = f"none ({reason}): grading looks several times a second itself"
+        raise Missing(found, "systemd-run --user --scope -p Delegate=yes coursekit grade ...")
+    return "the kernel bounds memory and processes of each submission"
+
+
+def _postgresql() -> str:
+    """The driver, for a gradebook on a server. Installed without its binary part it needs a library of the system's."""
+    version = _package("psycopg", "postgres")()
+    try:
+        importlib.import_module("psycopg")
+    except ImportError as error:
+        why = " ".join(str(error).split())
+        raise Missing(f"psycopg {version} does not load: {why[:60]}", _install("psycopg", "postgres")) from None
+    return f"psycopg {version}"
+
+
+def _on_linux() -> None:
+    if sys.platform != "linux":
+        raise Missing(f"not available on {platform.system()}", "grade on Linux, or in a virtual machine with it")
 
 
 def _allow_namespaces() -> str:
@@ -261,6 +312,11 @@ INSTRUCTORS: dict[str, Callable[[], str]] = {
     "jupytext": _package("jupytext", "grading"),
     "alembic": _alembic,
     "bubblewrap": _bubblewrap,
+    "isolation": _isolation,
+    "seccomp": _seccomp,
+    "cgroup": _cgroup,
+    "Dask": _package("distributed", "cluster"),
+    "PostgreSQL": _postgresql,
 }
 DEVELOPERS: dict[str, Callable[[], str]] = {
     "pytest": _package("pytest", "dev"),

@@ -145,18 +145,79 @@ def test_whether_a_folder_is_a_course(healthy, capsys, tmp_path):
     assert "  ok  course         " in capsys.readouterr().out
 
 
+SANDBOX = (module._bubblewrap, module._isolation, module._seccomp, module._cgroup)
+
+
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
-def test_no_sandbox_outside_linux(platform, monkeypatch):
+@pytest.mark.parametrize("check", SANDBOX)
+def test_no_sandbox_outside_linux(check, platform, monkeypatch):
     monkeypatch.setattr(module.sys, "platform", platform)
     with pytest.raises(Missing, match="not available"):
-        module._bubblewrap()
+        check()
 
 
-def test_a_sandbox_that_is_forbidden_to_start(monkeypatch, tmp_path):
-    program = tmp_path / "bwrap"
-    program.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(module.sys, "platform", "linux")
-    monkeypatch.setattr(module.shutil, "which", lambda name, path=None: str(program))
+@pytest.fixture
+def fake_bwrap(monkeypatch, tmp_path):
+    """fake_bwrap("..."): a program in bubblewrap's place, which runs these lines of shell."""
+
+    def put(script):
+        program = tmp_path / "bwrap"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setattr(module.sys, "platform", "linux")
+        monkeypatch.setattr(module.shutil, "which", lambda name, path=None: str(program))
+
+    return put
+
+
+@pytest.mark.parametrize("check", [module._bubblewrap, module._isolation])
+def test_a_sandbox_that_is_forbidden_to_start(check, fake_bwrap):
+    fake_bwrap("echo 'bwrap: No permissions to create new namespace' >&2\nexit 1")
     with pytest.raises(Missing, match="does not start: bwrap: No permissions"):
-        module._bubblewrap()
+        check()
+
+
+# What the kernel says where namespaces within namespaces are forbidden; the first try of Python in it works.
+NO_NESTING = 'case "$*" in *jail.enter*) echo "PermissionError: [Errno 1] not permitted: unshare" >&2; exit 1;; esac'
+
+
+def test_a_sandbox_without_sandboxes_within(fake_bwrap):
+    fake_bwrap(NO_NESTING)
+    with pytest.raises(Missing) as found:
+        module._isolation()
+    said, mend = found.value.args
+    assert said.startswith("a sandbox for each submission, which takes longer: PermissionError")
+    assert mend
+
+
+def test_a_sandbox_that_python_does_not_start_in(fake_bwrap):
+    fake_bwrap('case "$*" in *" -c "*) echo "python: error while loading shared libraries" >&2; exit 127;; esac')
+    assert module._bubblewrap()
+    with pytest.raises(Missing) as found:
+        module._isolation()
+    said, mend = found.value.args
+    assert "error while loading shared libraries" in said
+    assert "--isolation none" in mend
+
+
+def test_it_says_what_grading_will_use():
+    from coursekit.grading import sandbox
+
+    try:
+        expected = "namespaces for each" if sandbox.nesting() else "a sandbox for each submission"
+    except sandbox.Unavailable as unavailable:
+        expected = unavailable.reason
+    assert expected in module._finding("isolation", module._isolation).found
+
+
+def test_a_driver_that_lacks_its_library(monkeypatch):
+    def broken(name):
+        raise ImportError("no pq wrapper available.")
+
+    assert module._postgresql() == f"psycopg {metadata.version('psycopg')}"
+    monkeypatch.setattr(module.importlib, "import_module", broken)
+    with pytest.raises(Missing) as found:
+        module._postgresql()
+    said, mend = found.value.args
+    assert "does not load: no pq wrapper" in said
+    assert mend.startswith('python -m pip install "psycopg[binary]>=')
