@@ -91,8 +91,11 @@ def _answer_grade(cell: NotebookNode, stubs: dict[str, str]) -> Grade:
 
 def _test_grade(cell: NotebookNode, outcome: Outcome) -> Grade:
     id, points = cell.metadata.nbgrader.grade_id, float(cell.metadata.nbgrader.points)
+    if outcome.status == "failed":
+        return Grade(id, None, points, "error", f"the check itself failed: {outcome.reason}")
     if outcome.status in ("timed out", "died"):
-        return Grade(id, 0.0, points, outcome.status, f"{outcome.reason}; it happened while the check ran")
+        when = "" if outcome.reason.startswith(NOT_REACHED) else "; it happened while the check ran"
+        return Grade(id, 0.0, points, outcome.status, outcome.reason + when)
     bundles = [o.data[MIME] for o in cell.outputs if o.output_type == "display_data" and MIME in o.data]
     results = [o.data.get("text/plain", "") for o in cell.outputs if o.output_type == "execute_result"]
     if bundles:
