@@ -158,7 +158,7 @@ class Submission(Attempt):
         elif outcome.status == "ran":
             self._taken.add(id)
         else:
-            super().finish(id, outcome)
+            super().finish(id, Outcome("died", f"the notebook was in no state to be asked: {outcome.reason}"))
 
     def _launch(self, job: dict) -> Child:
         pairs = {cell["id"]: socket.socketpair() for cell in job["cells"] if cell["test"]}

@@ -289,10 +289,11 @@ def same_conditions(threads: int) -> None:
         os.chdir(os.environ["HOME"])
 
 
-def run_cells(job: dict, events: Events, at_test: Callable[[str], None] | None = None) -> None:
+def run_cells(job: dict, events: Events, at_test: Callable[[str], str] | None = None) -> None:
     """Run the cells of `job` in order. An error in one does not stop the next.
 
-    at_test: called with the id of each test cell in its place; None runs test cells like all others.
+    at_test: called with the id of each test cell in its place, returns what went wrong; None runs test cells like all
+    others.
     """
     outputs = Outputs(events)
     shell = start_shell(outputs, job["threads"])
@@ -312,8 +313,8 @@ def run_cells(job: dict, events: Events, at_test: Callable[[str], None] | None =
         os.write(raw, RAW_MARK % number)
         if cell["test"] and at_test is not None:
             events.send("start", cell=cell["id"])
-            at_test(cell["id"])
-            events.send("end", cell=cell["id"], ok=True, error="")
+            error = at_test(cell["id"])
+            events.send("end", cell=cell["id"], ok=not error, error=error)
             continue
         error = run_cell(shell, cell, outputs, events, job["threads"] if cell["test"] else 0)
         events.send("end", cell=cell["id"], ok=not error, error=error)

@@ -50,16 +50,20 @@ class Snapshots:
     def __init__(self, channels: dict[str, int], events: int, job: dict) -> None:
         self._channels, self._events, self._job = channels, events, job
 
-    def take(self, test: str) -> None:
-        """Leave a copy of this process that answers what is asked about this test."""
+    def take(self, test: str) -> str:
+        """Leave a copy of this process that answers what is asked about this test. Returns why there is none."""
         channel = self._channels.pop(test)
-        sys.stdout.flush()
-        if os.fork() == 0:
+        try:
+            process = os.fork()
+        except OSError as error:  # so many processes or so much memory already
+            return str(error)
+        if process == 0:
             try:
                 self._be(channel)
             finally:
                 os._exit(0)
         os.close(channel)
+        return ""
 
     def _be(self, channel: int) -> None:
         for descriptor in (self._events, *self._channels.values()):

@@ -100,8 +100,8 @@ def program(machine: str) -> list[Instruction]:
         instructions += [(_ABOVE, 0, 1, _X32), refuse]
     for calls, answer in ((REFUSED, refuse), (MISSING, missing)):
         for numbers in calls.values():
-            if numbers[column] is not None:
-                instructions += _if_call(numbers[column], [answer])
+            if (number := numbers[column]) is not None:
+                instructions += _if_call(number, [answer])
     instructions += _if_call(_CLONE[column], [*_argument(0), (_ANY_BIT, 0, 1, NEW_NAMESPACES), refuse, _allow()])
     families = [step for family in FAMILIES for step in ((_EQUAL, 0, 1, int(family)), _allow())]
     instructions += _if_call(_SOCKET[column], [*_argument(0), *families, _answer(errno.EAFNOSUPPORT)])
