@@ -222,7 +222,8 @@ def _isolation() -> str:
     try:
         nested = sandbox.nesting()
     except sandbox.Unavailable as unavailable:
-        raise Missing(f"none: {unavailable.reason}", f"{_allow_namespaces()}; or {NO_ISOLATION}") from None
+        mend = _allow_namespaces() if shutil.which("bwrap") else unavailable.remedy
+        raise Missing(f"none: {unavailable.reason}", f"{mend}; or {NO_ISOLATION}") from None
     if not nested:
         refused = sandbox.nesting_refused()
         raise Missing(f"a sandbox for each submission, which takes longer: {refused}", _allow_namespaces())

@@ -1,0 +1,180 @@
+"""Grading on a Dask cluster: workers that are killed lose nothing, and every failure is one clear line."""
+
+import _thread
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import cluster_calls as calls
+import pytest
+from dask_cluster import PYTHONPATH, running
+
+from coursekit.grading import cluster, cluster_worker
+from coursekit.grading.course import Course, CourseError
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def dask():
+    with running() as dask:
+        yield dask
+
+
+@pytest.fixture
+def course(tmp_path) -> Course:
+    """Nothing but a folder."""
+    return Course(tmp_path)
+
+
+def run(dask, course, function, given, isolation="none") -> dict:
+    return dict(cluster.run(dask.address, course, function, given, isolation))
+
+
+def started(course) -> dict[str, int]:
+    """How often each task was started."""
+    return {path.name: len(path.read_text().splitlines()) for path in course.dir.iterdir() if path.is_file()}
+
+
+class TestTasks:
+    def test_each_is_done_once_in_processes_of_dasks_workers(self, dask, course):
+        given = {f"student-{n}": (n,) for n in range(20)}
+        results = run(dask, course, calls.square, given)
+        assert {name: result[0] for name, result in results.items()} == {f"student-{n}": n**2 for n in range(20)}
+        assert os.getpid() not in {result[1] for result in results.values()}
+        assert list(course.dir.glob("build/*")) == []
+
+    def test_a_worker_keeps_its_sandbox(self, dask, course):
+        results = run(dask, course, calls.square, {"ada": (2,), "bob": (3,)}, isolation="bubblewrap")
+        assert {result[2] for result in results.values()} == {True}
+
+    def test_a_killed_worker_costs_nothing(self, dask, course):
+        given = {name: (str(course.dir), name) for name in ("ada", "bob", "eve")}
+        assert run(dask, course, calls.dies_at_first, given) == {name: name for name in given}
+        assert set(started(course)) == set(given)
+
+    def test_a_failure_is_tried_again_and_said_at_last(self, dask, course):
+        given = {"once": (str(course.dir), "once", 1), "always": (str(course.dir), "always", 99)}
+        results = run(dask, course, calls.fails, given)
+        assert results["once"] == "once"
+        assert isinstance(results["always"], RuntimeError)
+        assert str(results["always"]) == "no room for always"
+        assert started(course) == {"once": 2, "always": cluster.ATTEMPTS}
+
+    def test_interrupted(self, dask, course):
+        """What runs is told, what waits is never started."""
+        given = {f"student-{n}": (str(course.dir), f"student-{n}") for n in range(6)}
+        when(lambda: len(list(course.dir.glob("student-?"))) == 2, _thread.interrupt_main)
+        with pytest.raises(KeyboardInterrupt):
+            run(dask, course, calls.waits, given)
+        assert eventually(lambda: len(list(course.dir.glob("* cancelled"))) == 2)
+        assert len(list(course.dir.glob("student-?"))) == 2
+
+    def test_killed_itself(self, dask, course):
+        """Nobody is left to cancel the tasks: they notice."""
+        code = (
+            "import sys, cluster_calls; from pathlib import Path; from coursekit.grading import cluster\n"
+            "from coursekit.grading.course import Course; folder = sys.argv[1]\n"
+            "given = {'ada': (folder, 'ada')}\n"
+            "next(cluster.run(sys.argv[2], Course(Path(folder)), cluster_calls.waits, given, 'none'))"
+        )
+        command = [sys.executable, "-c", code, course.dir, dask.address]
+        with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": PYTHONPATH}) as process:
+            assert eventually((course.dir / "ada").is_file)
+            process.kill()
+        assert eventually((course.dir / "ada cancelled").is_file)
+
+
+class TestErrors:
+    @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "127.0.0.1:9", "tcp://no-such-host.invalid:8786"])
+    def test_nobody_there(self, address, course, monkeypatch):
+        monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+        with pytest.raises(CourseError, match=f"--scheduler {address}: no Dask scheduler answers"):
+            list(cluster.run(address, course, calls.square, {"ada": (1,)}, "none"))
+
+    @pytest.mark.parametrize("address", ["127.0.0.1", "tcp://", "gopher://host:70", ""])
+    def test_no_address(self, address, course):
+        with pytest.raises(CourseError, match="it is written tcp://HOST:PORT"):
+            list(cluster.run(address, course, calls.square, {"ada": (1,)}, "none"))
+
+    def test_no_workers(self, course, monkeypatch):
+        """At first there are none; then there is one, which goes away."""
+        with running(workers=0) as dask:
+            monkeypatch.setattr(cluster, "WORKER_SECONDS", 0.5)
+            with pytest.raises(CourseError, match=f"has no workers; start some with: dask worker {dask.address}"):
+                run(dask, course, calls.square, {"ada": (1,)})
+            monkeypatch.undo()
+            dask.add_worker()
+            when(
+                (course.dir / "ada").exists,
+                lambda: (monkeypatch.setattr(cluster, "WORKER_SECONDS", 1), dask.stop_workers()),
+            )
+            with pytest.raises(CourseError, match="has no worker left; start some and grade again"):
+                run(dask, course, calls.takes, {"ada": (str(course.dir), "ada", 30)})
+
+    def test_the_scheduler_goes_away(self, course, monkeypatch):
+        """Once it comes back in time, and once not."""
+        with running(workers=1) as dask:
+
+            def again():
+                dask.scheduler.kill()
+                dask.scheduler.wait()
+                dask.start_scheduler()
+                dask.add_worker()
+
+            when((course.dir / "ada").exists, again)
+            given = {name: (str(course.dir), name, 1.0) for name in ("ada", "bob", "eve")}
+            assert run(dask, course, calls.takes, given) == {name: name for name in given}
+
+            monkeypatch.setattr(cluster, "RECONNECT_SECONDS", 1)
+            when((course.dir / "dan").exists, dask.scheduler.kill)
+            with pytest.raises(CourseError, match="is gone; start it and grade again: what was finished is kept"):
+                run(dask, course, calls.takes, {"dan": (str(course.dir), "dan", 30)})
+
+    def test_a_worker_without_coursekit(self, course, tmp_path):
+        (tmp_path / "block.py").write_text("import sys\nsys.modules['coursekit'] = None\n")
+        with running(workers=0) as dask:
+            dask.add_worker("--preload", tmp_path / "block.py")
+            with pytest.raises(CourseError, match=r"the worker tcp://.*coursekit.* installed there\?"):
+                run(dask, course, calls.square, {"ada": (1,)})
+
+    def test_a_worker_with_another_version(self, dask, course, monkeypatch):
+        with pytest.raises(CourseError, match="the worker tcp://somewhere has another version"):
+            run(dask, course, calls.meets_a_wrong_worker, {"ada": ()})
+        monkeypatch.setattr(cluster_worker, "CODE", "another")
+        with pytest.raises(CourseError, match=r"the worker tcp://127.0.0.1:\d+ has another version of coursekit"):
+            run(dask, course, calls.square, {"ada": (1,)})
+
+    def test_a_worker_that_does_not_see_the_course(self, dask, course):
+        """It has a folder of this name, but another one."""
+        (course.dir / "build").mkdir()
+        elsewhere = course.dir / "build" / ".seen-elsewhere"
+        wanted = cluster_worker.Wanted.like_here("none")
+        for seen in (None, "something else"):
+            if seen:
+                elsewhere.write_text(seen)
+            with cluster._connect(dask.address) as client:
+                answers = client.run(cluster_worker.look, wanted, str(elsewhere))
+            assert set(answers.values()) == {f"does not see the folder {course.dir}; share it, under the same name"}
+
+    def test_a_worker_without_a_sandbox(self, course):
+        with running(workers=0) as dask:
+            dask.add_worker(PATH="/nowhere")
+            with pytest.raises(CourseError, match="has no sandbox: bubblewrap is not installed"):
+                run(dask, course, calls.square, {"ada": (1,)}, isolation="bubblewrap")
+
+
+def eventually(happens, seconds: float = 20) -> bool:
+    deadline = time.monotonic() + seconds
+    while not happens():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def when(happens, do) -> None:
+    """In a thread of its own: wait for something, then do something."""
+    threading.Thread(target=lambda: eventually(happens) and do(), daemon=True).start()
