@@ -45,11 +45,11 @@ class Repair(preprocessors.NbGraderPreprocessor):
     """
 
     def preprocess(self, nb, resources):
-        from coursekit.grading import grade, repair
+        from coursekit.grading import assignment, repair
 
         ids = resources["nbgrader"]
         course = Course(Path.cwd())  # nbgrader goes to the folder of the course before it converts anything
-        template = grade.load(course, ids["assignment"], self.config).templates[ids["notebook"]]
+        template = assignment.load(course, ids["assignment"], self.config).templates[ids["notebook"]]
         repaired = repair.repair(template, nbformat.writes(nb).encode())
         for remark in repaired.repairs:
             self.log.warning("%s: %s", ids["student"], remark)

@@ -103,7 +103,8 @@ def _grade(args: argparse.Namespace) -> int:
 
     return grade(
         _course(args), args.assignment, jobs=args.jobs, student=args.student, json_file=args.json,
-        time_limit=args.time_limit, cell_limit=args.cell_limit,
+        time_limit=args.time_limit, cell_limit=args.cell_limit, isolation=args.isolation, scheduler=args.scheduler,
+        again=args.again,
     )  # fmt: skip
 
 
@@ -157,6 +158,12 @@ def _parser() -> argparse.ArgumentParser:
                        help=f"for one submission, by the wall clock (default {TIME_LIMIT})")  # fmt: skip
     grade.add_argument("--cell-limit", type=_positive, default=CELL_LIMIT, metavar="SECONDS",
                        help=f"for one cell, by the wall clock (default {CELL_LIMIT})")  # fmt: skip
+
+    grade.add_argument("--again", action="store_true", help="run also what was finished before and has not changed")
+    grade.add_argument("--isolation", choices=["bubblewrap", "none"], default="bubblewrap",
+                       help="what keeps students' code in (default bubblewrap; none: your rights)")  # fmt: skip
+    grade.add_argument("--scheduler", metavar="ADDRESS", default="",
+                       help="grade on the Dask cluster of this scheduler, tcp://HOST:PORT")  # fmt: skip
 
     feedback = command("feedback", _feedback, "write an HTML page per student to feedback/")
     feedback.add_argument("assignment", metavar="ASSIGNMENT")

@@ -42,6 +42,11 @@ class Course:
         return self.dir / "feedback"
 
     @property
+    def results(self) -> Path:
+        """What grading has finished, by assignment: `build/` can be deleted, and then it runs anew."""
+        return self.dir / "build" / "results"
+
+    @property
     def gradebook(self) -> Path:
         return self.dir / "gradebook.db"
 

@@ -24,9 +24,10 @@ from nbformat.v4 import new_code_cell
 
 from coursekit.grading import report
 from coursekit.grading.build import build
+from coursekit.grading.controller import start_pool
 from coursekit.grading.course import Course, CourseError
 from coursekit.grading.feedback import feedback
-from coursekit.grading.grade import NOT_ISOLATED, grade_class, write_atomically
+from coursekit.grading.grade import grade_class, write_atomically
 from coursekit.grading.run import is_test
 from coursekit.grading.source import read as read_source
 
@@ -73,14 +74,15 @@ def demo(course: Course, into: Path | None = None) -> int:
         for path in sample.notebooks(assignment):
             count = _hand_in(course, sample, assignment, path)
     print(f"2. A sample class: {_shown(sample.submitted)}/, {count} submissions of {', '.join(assignments)}")
-    print(f"3. Grading. {NOT_ISOLATED}\n", flush=True)
+    print("3. Grading, in a sandbox\n", flush=True)
     code = 0
-    for assignment in assignments:
-        results = grade_class(sample, assignment, jobs=min(4, os.cpu_count() or 1))
-        print(report.table(assignment, results) + "\n")
-        code = max(code, int(any(grade.status == "error" for result in results for grade in result.all_grades())))
-        with contextlib.redirect_stdout(io.StringIO()):
-            code = max(code, feedback(sample, assignment))
+    with start_pool() as pool:
+        for assignment in assignments:
+            results = grade_class(sample, assignment, jobs=min(4, os.cpu_count() or 1), pool=pool)
+            print(report.table(assignment, results) + "\n", flush=True)
+            code = max(code, int(any(grade.status == "error" for result in results for grade in result.all_grades())))
+            with contextlib.redirect_stdout(io.StringIO()):
+                code = max(code, feedback(sample, assignment))
     print(_what_is_where(sample, assignments[0], time.monotonic() - started))
     return code
 

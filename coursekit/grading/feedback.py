@@ -18,11 +18,12 @@ from nbformat import NotebookNode
 
 from coursekit.grading.build import load_config
 from coursekit.grading.course import Course, CourseError
-from coursekit.grading.grade import SCHEME_TAG, write_atomically
 from coursekit.grading.gradebook import Book, Entry
+from coursekit.grading.record import write_atomically
 from coursekit.grading.report import number
 from coursekit.grading.run import is_test
 from coursekit.grading.score import MIME
+from coursekit.grading.task import SCHEME_TAG
 
 MARKS = {"passed": "✓", "partial": "◐", "wrong": "✗", "manual": "…", "not attempted": "–"}
 

@@ -7,6 +7,8 @@ retagged or lost in the file matters. Each change that a person may want to know
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import copy
 import difflib
 import json
@@ -81,6 +83,17 @@ class Template:
     def stubs(self) -> dict[str, str]:
         """The released text of what students fill in, by grade id."""
         return {o.id: o.released for o in self.originals if o.role in ("solution", "answer")}
+
+    @property
+    def imports(self) -> list[str]:
+        """The import statements of the cells as released: what a test may count on, wherever it runs."""
+        statements: list[str] = []
+        for original in self.originals:
+            if original.cell_type == "code" and original.role in ("plain", "readonly"):
+                with contextlib.suppress(SyntaxError):  # a magic of IPython's
+                    nodes = ast.parse(original.released).body
+                    statements += [ast.unparse(n) for n in nodes if isinstance(n, ast.Import | ast.ImportFrom)]
+        return statements
 
     def needs(self) -> dict[str, list[str]]:
         """For each test the solutions it is about: those since the test before, and the one of its name."""

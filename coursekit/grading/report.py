@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from coursekit.grading.score import printable
 
 if TYPE_CHECKING:
-    from coursekit.grading.grade import Graded
+    from coursekit.grading.results import Graded
     from coursekit.grading.score import Grade
 
 
