@@ -70,6 +70,11 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def wait(self) -> None:
+        """Wait until both are ready. Raises RunError. `run` does it, too."""
+        self._student.wait()
+        self._examiner.wait()
+
     def close(self) -> None:
         """End both zygotes, and with them all that they have started."""
         self._student.close()
@@ -278,10 +283,7 @@ class Zygote:
     def fork(self, descriptors: list[int]) -> None:
         """Have a child forked that holds these descriptors. Raises RunError."""
         with self._lock:
-            if self._process is None or self._process.poll() is not None:
-                self._stop()
-                self._start()
-            self._await_ready()
+            self._revive()
             try:
                 assert self._socket is not None
                 socket.send_fds(self._socket, [b"fork"], descriptors)
@@ -289,10 +291,21 @@ class Zygote:
                 self._stop()
                 raise RunError(f"the zygote is gone: {error.strerror}") from error
 
+    def wait(self) -> None:
+        """Wait until it is ready to fork. Raises RunError."""
+        with self._lock:
+            self._revive()
+
     def close(self) -> None:
         """End it, and all that it has started."""
         with self._lock:
             self._stop()
+
+    def _revive(self) -> None:
+        if self._process is None or self._process.poll() is not None:
+            self._stop()
+            self._start()
+        self._await_ready()
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -1,6 +1,8 @@
 """A small course in a temporary folder, and submissions made from its release by replacing named cells."""
 
+import contextlib
 import copy
+import os
 import shutil
 from pathlib import Path
 
@@ -8,11 +10,33 @@ import nbformat
 import pytest
 from grading_samples import RIGHT, as_bytes
 
+from coursekit.grading import controller, isolated
 from coursekit.grading.build import build, load_config
 from coursekit.grading.course import Course
 from coursekit.grading.gradebook import Book
 
 HERE = Path(__file__).parent
+# The sample course's checks are a module of these tests: where the tests are run in a sandbox, it must be seen there.
+os.environ["PYTHONPATH"] = str(HERE.parents[1])
+
+
+@pytest.fixture(scope="session")
+def pool():
+    """A sandbox for all tests of this process: it takes seconds to start."""
+    with isolated.Pool() as pool:
+        pool.wait()
+        yield pool
+
+
+@pytest.fixture(autouse=True)
+def one_sandbox(request, monkeypatch):
+    """Gradings in this process share the sandbox; those that are started as a program have their own."""
+
+    @contextlib.contextmanager
+    def start():
+        yield request.getfixturevalue("pool")
+
+    monkeypatch.setattr(controller, "start_pool", start)
 
 
 @pytest.fixture(scope="session")

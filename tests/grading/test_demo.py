@@ -64,7 +64,7 @@ def test_every_students_points_are_what_was_planted(tmp_path, capsys, monkeypatc
         "its cell does not run: SyntaxError",
         "was deleted; put back",
         "was there 2 times",
-        "not isolated yet",
+        "in a sandbox",
     ):
         assert words in flowing
     for place in ("demo/gradebook.db", "demo/autograded", "demo/feedback/partly-wrong", "jupyterlab"):

@@ -506,7 +506,17 @@ def test_json_is_what_the_design_says(course, filled, hand_in):
     assert done.returncode == 0, done
     content = json.loads((course.dir / "r.json").read_text())
     assert content["one"]["test-add"] == {"score": 2.0, "max": 2.0, "status": "passed", "reason": ""}
-    assert "not isolated" in done.stderr
+    assert done.stderr == ""
+
+
+@pytest.mark.slow
+def test_without_isolation_the_points_are_the_same_and_it_says_so(course, filled, hand_in):
+    hand_in(course, "one", filled(add="def add(a, b): return abs(a) + abs(b)"))
+    isolated = grade_class(course, "tiny")[0].all_grades()
+    done = coursekit("grade", "tiny", "--isolation", "none", "--json", course.dir / "r.json", course=course)
+    assert done.returncode == 0, done
+    assert "with your rights" in done.stderr
+    assert read_json(course.dir / "r.json")["one"] == {grade.id: grade.as_dict() for grade in isolated}
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import nbformat
 import psutil
@@ -13,27 +12,19 @@ import pytest
 from grading_samples import FULL, as_bytes, code, place
 from nbformat.v4 import new_code_cell, new_notebook
 
-from coursekit.grading import grade, isolated, repair, sandbox
+from coursekit.grading import assignment, isolated, repair, sandbox
 from coursekit.grading.attempt import Given, RunError
 from coursekit.grading.build import load_config
 from coursekit.grading.course import Course
 from coursekit.grading.score import failed_cells, grades
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox is for Linux")
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def pool():
-    os.environ["PYTHONPATH"] = str(ROOT)  # the sample course's checks are a module of these tests
-    with isolated.Pool() as pool:
-        yield pool
 
 
 @pytest.fixture(scope="module")
 def template(built):
     course = Course(built)
-    return grade.load(course, "tiny", load_config(course)).templates["tiny"]
+    return assignment.load(course, "tiny", load_config(course)).templates["tiny"]
 
 
 @pytest.fixture
@@ -409,7 +400,6 @@ def test_a_killed_zygote_is_an_error_of_ours_and_comes_back(filled, template):
 
 @pytest.mark.slow
 def test_without_namespaces_within_the_sandbox_it_works_too(filled, template, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setattr(sandbox, "nesting", lambda: False)
     repaired = repair.repair(template, as_bytes(with_cell(filled(), LOOK % "/home")))
     with isolated.Pool() as pool:
