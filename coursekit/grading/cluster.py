@@ -38,18 +38,20 @@ class Lost(Exception):
 
 
 def run(
-    address: str, course: Course, function: Callable[..., Any], calls: Mapping[str, tuple], isolation: str
-) -> Generator[tuple[str, Any], None, None]:
+    address: str, course: Course, function: Callable[..., Any], calls: Mapping[str, tuple], isolation: str,
+    tick: Callable[[], object] = lambda: None,
+) -> Generator[tuple[str, Any], None, None]:  # fmt: skip
     """Call `function(*arguments, pool=, cancel=)` on the workers of the scheduler at `address` for each of `calls`.
 
-    Yields (name, what the function returned, or the exception that it ended with at last), as they come. Closed before
-    its end, it cancels what is left. CourseError if the scheduler cannot be reached or is lost, if no worker is there,
-    or if one cannot grade.
+    Yields (name, what the function returned, or the exception that it ended with at last), as they come; a return
+    value with an `error` is tried again like an exception. Closed before its end, it cancels what is left.
+    tick: called now and then while nothing comes.
+    CourseError if the scheduler cannot be reached or is lost, if no worker is there, or if one cannot grade.
     """
     wanted = Wanted.like_here(isolation)
     with _connect(address) as client:
         _check_workers(client, address, course, wanted)
-        yield from _Tasks(client, address, function, wanted).run(calls)
+        yield from _Tasks(client, address, function, wanted, tick).run(calls)
 
 
 # --- on this machine -----------------------------------------------------------------------------------------------
@@ -58,8 +60,11 @@ def run(
 class _Tasks:
     """What was sent and has not come back yet."""
 
-    def __init__(self, client: Client, address: str, function: Callable[..., Any], wanted: Wanted) -> None:
+    def __init__(
+        self, client: Client, address: str, function: Callable[..., Any], wanted: Wanted, tick: Callable[[], object]
+    ) -> None:
         self._client, self._address, self._function, self._wanted = client, address, function, wanted
+        self._tick = tick
         self._run = uuid.uuid4().hex[:12]  # tasks of another grading, also of the same submission, are others
         self._number = itertools.count()
         self._sent: dict[Any, tuple[str, Future]] = {}  # by key
@@ -75,7 +80,8 @@ class _Tasks:
                 outcome = self._outcome(future)
                 if isinstance(outcome, WrongWorker):
                     raise CourseError(str(outcome))
-                if isinstance(outcome, Exception) and self._attempts[name] < ATTEMPTS:
+                failed = isinstance(outcome, Exception) or bool(getattr(outcome, "error", None))
+                if failed and self._attempts[name] < ATTEMPTS:
                     self._send(name, calls[name])
                 else:
                     yield name, outcome
@@ -96,6 +102,7 @@ class _Tasks:
         while True:
             with contextlib.suppress(queue.Empty):
                 return self._done.get(timeout=LOOK_EVERY)
+            self._tick()
             self._await_scheduler()
             with contextlib.suppress(OSError):
                 if self._client.scheduler_info()["workers"]:

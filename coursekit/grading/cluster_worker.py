@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import platform
 import tempfile
 import threading
@@ -18,8 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import coursekit
-from coursekit.grading import isolated, sandbox
+from coursekit.grading import isolated, results, sandbox
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -64,16 +62,9 @@ class Wanted:
         return ""
 
 
-def _digest() -> str:
-    """Of coursekit's own code."""
-    digest = hashlib.sha256()
-    root = Path(coursekit.__file__).parent
-    for path in sorted(root.rglob("*.py")):
-        digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
-CODE = _digest()  # at import: a worker that was started before an update runs the old code, whatever is on its disk
+CODE = (
+    results.code()
+)  # at import: a worker that was started before an update runs the old code, whatever is on its disk
 
 
 def look(wanted: Wanted, token: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -18,9 +19,10 @@ from coursekit.grading.course import Course, CourseError
 from coursekit.grading.gradebook import Book
 from coursekit.grading.progress import Progress
 from coursekit.grading.record import read_back, record
-from coursekit.grading.results import Conditions, Graded, Results, key
+from coursekit.grading.results import Conditions, Graded, Results, key, sync_folder
 
 LOOK_EVERY = 0.5  # seconds
+SHARED_DISK = 90  # seconds that a file may take to be seen on another machine
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,15 @@ class _Desk:
         result.notebooks.clear()
         return result
 
+    def await_file(self, outcome: Graded | Exception) -> None:
+        """What another machine wrote may take a while to be seen on a disk that is shared."""
+        deadline = time.monotonic() + SHARED_DISK
+        while isinstance(outcome, Graded) and outcome.key and time.monotonic() < deadline:
+            if self._results.load(outcome.student, outcome.key) is not None:
+                return
+            sync_folder(self._results.folder)  # opened, it is asked for anew
+            time.sleep(LOOK_EVERY)
+
     def clean(self) -> None:
         """Remove results of versions that are no more."""
         self._results.clean(self._kept)
@@ -123,7 +134,13 @@ def _run(
         from coursekit.grading import cluster
 
         calls = {name: (str(desk.course.dir), desk.assignment.name, name, desk.conditions) for name in names}
-        yield from cluster.run(means.scheduler, desk.course, task.grade_one, calls, desk.conditions.isolation)
+        on_cluster = cluster.run(
+            means.scheduler, desk.course, task.grade_one, calls, desk.conditions.isolation, progress.look
+        )
+        with contextlib.closing(on_cluster) as finished:
+            for name, outcome in finished:
+                desk.await_file(outcome)
+                yield name, outcome
         return
     with _pool(desk.conditions, means) as pool:
 

@@ -59,7 +59,7 @@ def key(submission: Submission, assignment: Assignment, conditions: Conditions) 
     notebooks = {name: hashlib.sha256(data).hexdigest() for name, data in submission.notebooks.items()}
     parts = [
         FORMAT, submission.student, assignment.name, notebooks, submission.problems, submission.remarks,
-        digests(submission), assignment.digest, asdict(conditions), _code(),
+        digests(submission), assignment.digest, asdict(conditions), code(),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -70,7 +70,7 @@ def digests(submission: Submission) -> dict[str, str]:
 
 
 @functools.cache
-def _code() -> str:
+def code() -> str:
     """Of this package's own code, as it was when this process first asked: a check that changes is another check."""
     root = Path(coursekit.__file__).parent
     digest = hashlib.sha256()
