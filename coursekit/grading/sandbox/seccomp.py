@@ -1,23 +1,27 @@
 """Calls to the kernel that no notebook needs, refused: the less of the kernel can be reached, the less can be wrong.
 
 A filter in the kernel's packet language (seccomp(2)), put together here so that no library has to be installed. All is
-allowed but what is named below; a list of what is allowed instead would break with the next release of torch.
+allowed but what is named below and what is newer than these lists; a list of what is allowed instead would break with
+the next release of torch.
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import platform
-import socket
 import struct
+import sys
+from typing import Any
 
 # Number of each call by architecture: (x86_64, aarch64), None where there is no such call.
 # Other processes and what belongs to them.
 _OTHERS = {
     "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
     "process_madvise": (440, 440), "kcmp": (312, 272), "pidfd_getfd": (438, 438), "perf_event_open": (298, 241),
-    "migrate_pages": (256, 238), "move_pages": (279, 239),
+    "migrate_pages": (256, 238), "move_pages": (279, 239), "mbind": (237, 235), "set_mempolicy": (238, 237),
+    "set_mempolicy_home_node": (450, 450),
 }  # fmt: skip
 # Mounts and namespaces: a new user namespace makes much of the kernel reachable that otherwise is root's.
 _WORLD = {
@@ -38,39 +42,48 @@ _KERNEL = {
     "iopl": (172, None), "personality": (135, 92), "memfd_secret": (447, 447),
 }  # fmt: skip
 REFUSED = _OTHERS | _WORLD | _KERNEL
-# Programs know what to do where these are missing. memfd_create makes memory that no limit of a process counts; the
-# flags of clone3 are in memory, where a filter cannot look, so that glibc has to use clone.
+# Programs know what to do where these are missing. memfd_create and the segments, queues and semaphores of System V
+# make memory that stays when no process maps it, so that no limit of a process counts it; requests of io_setup come out
+# of one store for the whole machine; the flags of clone3 are in memory, where a filter cannot look, so that glibc has
+# to use clone.
 MISSING = {
-    "memfd_create": (319, 279), "clone3": (435, 435), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426),
-    "io_uring_register": (427, 427),
+    "memfd_create": (319, 279), "shmget": (29, 194), "msgget": (68, 186), "semget": (64, 190), "io_setup": (206, 0),
+    "clone3": (435, 435), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
 }  # fmt: skip
-_CLONE, _SOCKET, _IOCTL = (56, 220), (41, 198), (16, 29)
+# From here on nobody has looked yet what they do: 463 is the first call of Linux 6.13. The numbers of x32, the second
+# way into a 64-bit x86 kernel, are up there, too.
+FIRST_UNKNOWN = 463
+_CLONE, _SOCKET, _SOCKETPAIR, _IOCTL = (56, 220), (41, 198), (53, 199), (16, 29)
 
-NEW_NAMESPACES = 0x7E020080  # the flags of clone(2) that make one, CLONE_NEWTIME included
-FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)  # others, vsock above all, know no network namespaces
+NEW_NAMESPACES = 0x7E020000  # the flags of clone(2) that make one
+FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET and AF_INET6: others, vsock above all, know no network namespaces
 PUSH_INPUT = (0x5412, 0x541C)  # TIOCSTI and TIOCLINUX write into the terminal of whoever started us
 
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _LOAD, _EQUAL, _ABOVE, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K and so on
 _ALLOW, _ERROR = 0x7FFF0000, 0x00050000
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data; of an argument the low half
-_X32 = 0x40000000  # the second way into a 64-bit x86 kernel, with numbers of its own
 _PR_SET_SECCOMP, _FILTER = 22, 2
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, constant
 
 
 def available() -> str:
-    """Why there is no filter for this machine; empty if there is one."""
-    if platform.machine() not in _ARCHITECTURES:
-        return f"no table of calls for {platform.machine()}"
-    return ""
+    """Why there can be no filter on this machine; empty if there can."""
+    if sys.platform != "linux":
+        return "only Linux has such filters"
+    if platform.machine() not in _ARCHITECTURES or sys.maxsize < 2**32:
+        return f"no table of calls for a Python of {struct.calcsize('P') * 8} bits on {platform.machine()}"
+    # A kernel that knows filters follows the null pointer before anything else (seccomp(2), "Notes").
+    if _prctl(None) == errno.EFAULT:
+        return ""
+    return "the kernel was built without filters of calls"
 
 
 def install() -> None:
     """Put the filter on this process and all that it will start; there is no way back. Raises OSError.
 
-    No new privileges must be set, and the process have one thread. Without a table for the machine nothing is done.
+    PR_SET_NO_NEW_PRIVS must be set, and the process have one thread. Where there can be no filter nothing is done.
     """
     if available():
         return
@@ -81,11 +94,14 @@ def install() -> None:
     class Program(ctypes.Structure):
         _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
 
-    filter = Program(len(instructions), ctypes.cast(memory, ctypes.c_void_p))
+    if number := _prctl(ctypes.byref(Program(len(instructions), ctypes.cast(memory, ctypes.c_void_p)))):
+        raise OSError(number, f"the filter of calls was refused: {os.strerror(number)}")
+
+
+def _prctl(filter: Any) -> int:
+    """Returns the error number, 0 if the kernel took it."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_SECCOMP, _FILTER, ctypes.byref(filter), 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"the filter of calls was refused: {errno.errorcode.get(number, number)}")
+    return 0 if libc.prctl(_PR_SET_SECCOMP, _FILTER, filter, 0, 0) == 0 else ctypes.get_errno()
 
 
 def program(machine: str) -> list[Instruction]:
@@ -94,17 +110,16 @@ def program(machine: str) -> list[Instruction]:
     refuse, missing = _answer(errno.EPERM), _answer(errno.ENOSYS)
     instructions = [
         (_LOAD, 0, 0, _ARCHITECTURE), (_EQUAL, 1, 0, architecture), refuse,
-        (_LOAD, 0, 0, _NUMBER),
+        (_LOAD, 0, 0, _NUMBER), (_ABOVE, 0, 1, FIRST_UNKNOWN), missing,
     ]  # fmt: skip
-    if machine == "x86_64":
-        instructions += [(_ABOVE, 0, 1, _X32), refuse]
     for calls, answer in ((REFUSED, refuse), (MISSING, missing)):
         for numbers in calls.values():
             if (number := numbers[column]) is not None:
                 instructions += _if_call(number, [answer])
     instructions += _if_call(_CLONE[column], [*_argument(0), (_ANY_BIT, 0, 1, NEW_NAMESPACES), refuse, _allow()])
-    families = [step for family in FAMILIES for step in ((_EQUAL, 0, 1, int(family)), _allow())]
-    instructions += _if_call(_SOCKET[column], [*_argument(0), *families, _answer(errno.EAFNOSUPPORT)])
+    families = [step for family in FAMILIES for step in ((_EQUAL, 0, 1, family), _allow())]
+    for call in (_SOCKET, _SOCKETPAIR):
+        instructions += _if_call(call[column], [*_argument(0), *families, _answer(errno.EAFNOSUPPORT)])
     requests = [step for request in PUSH_INPUT for step in ((_EQUAL, 0, 1, request), refuse)]
     instructions += _if_call(_IOCTL[column], [*_argument(1), *requests, _allow()])
     return [*instructions, _allow()]
