@@ -113,6 +113,7 @@ class Attempt:
         self.notebook, self.limits, self.cancel = copy.deepcopy(notebook), limits, cancel or threading.Event()
         self.launch, self.progress = launch, progress
         self.left = limits.total
+        self.out_of_time = False
         skipped = set(skip)
         self.cells = {
             cell.id: cell
@@ -156,7 +157,7 @@ class Attempt:
         return {"cells": cells, "threads": 1, "cell_limit": self.limits.cell}
 
     def _follow(self, process: Process, order: list[str]) -> bool:
-        """Follow a process until it is done (True), dies, or has to be ended."""
+        """Follow a process until it is done with its last cell (True), dies, or has to be ended."""
         self.await_ready(process)
         started = looked = time.monotonic()
         current, since, interrupted = "", started, False
@@ -188,7 +189,7 @@ class Attempt:
                     id = current or (order[position] if position < len(order) else "")
                     if id:
                         self.finish(id, Outcome("died", process.last_words()))
-                    return False
+                    return not id
                 if kind == "done" and position == len(order):
                     return True
                 if kind == "start" and position < len(order) and event.get("cell") == order[position]:
@@ -231,6 +232,7 @@ class Attempt:
             self.progress(len(self.outcomes), len(self.cells))
 
     def _out_of_time(self, current: str) -> None:
+        self.out_of_time = True
         reason = f"the notebook's {self.limits.total:g} s were used up"
         if current:
             self.finish(current, Outcome("timed out", reason))

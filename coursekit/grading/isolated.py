@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import queue
 import select
 import signal
 import socket
@@ -41,6 +42,7 @@ from coursekit.grading.attempt import (
     RunError,
     is_test,
 )
+from coursekit.grading.inside import ENDED
 from coursekit.grading.limits import CELL_LIMIT, TIME_LIMIT
 from coursekit.grading.pipes import Pipes, in_words
 from coursekit.grading.sandbox import bubblewrap
@@ -134,7 +136,7 @@ class Submission(Attempt):
             self._taken.clear()
             process = self._launch(job)
             try:
-                complete = self._follow(process, order) or not self.pending()
+                complete = self._follow(process, order) or self.out_of_time
             finally:
                 self.take_raw_output(process, order)
             if not complete:
@@ -243,7 +245,10 @@ class Submission(Attempt):
 
     def _judge(self, id: str, event: dict) -> None:
         if event.get("fate"):
-            outcome = Outcome(event["fate"], event["reason"])
+            reason = event["reason"]
+            if reason == ENDED and self._process is not None:
+                reason = self._process.last_death() or reason
+            outcome = Outcome(event["fate"], reason)
         elif event.get("ok"):
             outcome = Outcome("ran")
         else:
@@ -361,6 +366,7 @@ class Child(Process):
         self._zygote, self._last = zygote, last
         self._code: int | None = None
         self._failure, self._excess = "", ""
+        self._deaths: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._ended = threading.Event()
         self._control, theirs = socket.socketpair()
         self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -423,6 +429,8 @@ class Child(Process):
                 message = json.loads(line)
                 self._failure = message.get("failed", self._failure)
                 self._code = message.get("ended", self._code)
+                if "left" in message:
+                    self._deaths.put(message["left"])
                 if message.keys() & {"ended", "failed"}:
                     self._over()
         self._over()
@@ -469,6 +477,15 @@ class Child(Process):
         if reason := self.too_much():
             return reason
         return in_words(self._code) if self._code is not None else "the notebook cut its connection to the grader"
+
+    def last_death(self) -> str:
+        """Why the last of the other processes that ended did, in words; empty if nothing is known."""
+        code = None
+        with contextlib.suppress(queue.Empty):
+            code = self._deaths.get(timeout=GRACE)
+            while True:
+                code = self._deaths.get_nowait()
+        return "" if code is None else in_words(code)
 
     def end(self) -> None:
         """End process 1, and with it, by the kernel's own rule, all of its namespace."""

@@ -68,9 +68,14 @@ def left_running() -> list[str]:
     for process in psutil.process_iter():
         try:
             command = " ".join(process.cmdline())
-            ours = process.environ().get("COURSEKIT_TEST_RUN") == os.environ["COURSEKIT_TEST_RUN"]
-            if ours and ("coursekit.grading.worker" in command or "left-behind-by-a-student" in command):
+            if process.environ().get("COURSEKIT_TEST_RUN") != os.environ["COURSEKIT_TEST_RUN"]:
+                continue
+            if "coursekit.grading.worker" in command or "left-behind-by-a-student" in command:
                 found.append(command)
+            elif process.name() == "bwrap" and "coursekit.grading.inside.zygote" in command:
+                # Below bubblewrap is the zygote, below the zygote are submissions.
+                forked = [child for zygote in process.children() for child in zygote.children(recursive=True)]
+                found += [f"{child.pid} of {command[-60:]}" for child in forked if child.status() != "zombie"]
         except psutil.Error:
             continue
     return found

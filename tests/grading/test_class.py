@@ -320,7 +320,7 @@ CODE = {
     ),
     "segfault": Case(answers(root="def root(x):\n    import ctypes\n    ctypes.string_at(0)"), lost_root("died", "SIGSEGV")),
     "killed": Case(answers(root="def root(x):\n    import os, signal\n    os.kill(os.getpid(), signal.SIGKILL)"), lost_root("died", "SIGKILL")),
-    "parent-killed": Case(answers(root="def root(x):\n    import os, signal, time\n    os.kill(os.getppid(), signal.SIGKILL)\n    time.sleep(60)  # till it is felt"), lost_root("died", "")),
+    "parent-killed": Case(answers(root="def root(x):\n    import os, signal, time\n    os.kill(os.getppid(), signal.SIGKILL)\n    time.sleep(60)  # till it is felt"), lost_root("timed out", "4 s")),
     "shows-much": Case(answers(root="def root(x):\n    for _ in range(300):\n        display({'text/plain': 'x' * 20000}, raw=True)\n    return x ** 0.5")),
     "memory": Case(answers(root="def root(x):\n    return len(bytearray(10**12))"), lost_root("crashed", "MemoryError")),
     "loop": Case(answers(root="def root(x):\n    while True: pass"), lost_root("timed out", "4 s")),

@@ -102,7 +102,7 @@ def test_points_and_reasons(pages):
     assert "Which function of math is it?" in words
     words = Page(pages["crashes"]).words
     assert "its cell does not run: SyntaxError" in words
-    assert "the notebook's process ended" in words
+    assert "the process ended itself with exit code 1" in words
     words = Page(pages["unreadable"]).words
     assert "This notebook could not be read: the file is not a notebook" in words
     assert "0 of 8 points" in words

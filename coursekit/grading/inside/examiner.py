@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from coursekit.checks.student import Reply, use
+from coursekit.grading.inside import ENDED
 from coursekit.grading.inside.cells import Events, Outputs, run_cell, start_shell
 from coursekit.grading.inside.wire import Garbled, Gone, Late, Line
 
@@ -121,7 +122,7 @@ class Remote:
         except Late:
             self._end("timed out", f"stopped after {self._limit:g} s without an end")
         except Gone:
-            self._end("died", "the notebook's process ended")
+            self._end("died", ENDED)
         except Garbled as problem:
             self._end("died", f"the notebook's process sent no answer that can be read ({problem})")
         except TypeError as problem:

@@ -24,6 +24,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from coursekit.grading.inside import DISMISSED
 from coursekit.grading.sandbox import jail
 
 MODULES = (
@@ -135,9 +136,12 @@ def _reap(control: socket.socket, process: int) -> int:
             ended, status = os.waitpid(-1, os.WNOHANG)
             if not ended:
                 break
+            code = os.waitstatus_to_exitcode(status)
             if ended == process:
-                tell(control, {"ended": os.waitstatus_to_exitcode(status)})
+                tell(control, {"ended": code})
                 process = 0
+            elif code != DISMISSED:
+                tell(control, {"left": code})
     except ChildProcessError:
         pass
     return process
