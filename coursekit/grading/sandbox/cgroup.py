@@ -1,21 +1,30 @@
 """Bounds on memory and processes that the kernel keeps for a whole submission, where this process may set them.
 
-Control groups, in version 1 (usually root only) and in version 2 (wherever the group of this process was delegated).
-Submissions share the processors equally, however many processes each of them starts.
+Control groups, in version 1 (usually root only) and in version 2 (wherever the group of this process was delegated, as
+`systemd-run --user --scope -p Delegate=yes` does). Submissions share the processors equally, however many processes
+each of them starts.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import re
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from coursekit.grading.sandbox import watchdog
+
 PREFIX = "coursekit-"  # and the number of the process that made the group
+GRADER = "-grader"  # ends the name of the group that the grader itself goes to, in version 2
+NEEDED, WELCOME = ("memory", "pids"), ("cpu",)
 _count = itertools.count()
+_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -29,57 +38,77 @@ class Hierarchy:
 def hierarchy(mounts: str = "/proc/self/mountinfo", own: str = "/proc/self/cgroup") -> Hierarchy | None:
     """The groups of this machine, None if it has none that bound memory and processes."""
     try:
-        places = dict(_mounts(Path(mounts).read_text()))
-        lines = [line.split(":", 2) for line in Path(own).read_text().splitlines()]
+        paths = dict(_paths(Path(own).read_text()))
+        places = list(_mounts(Path(mounts).read_text()))
     except (OSError, ValueError):
         return None
-    paths = {controller: path for _, controllers, path in lines for controller in controllers.split(",")}
-    folders: dict[str, Path] = {
-        controller: places[controller] / paths[controller].lstrip("/")
-        for controller in ("memory", "pids", "cpu")
-        if controller in places and controller in paths
-    }
-    if {"memory", "pids"} <= folders.keys():
-        return Hierarchy(1, folders)
-    if "unified" in places and "" in paths:
-        folder = places["unified"] / paths[""].lstrip("/")
-        return Hierarchy(2, dict.fromkeys(("memory", "pids", "cpu"), folder))
+    folders: dict[str, Path] = {}
+    for controller, root, place in places:
+        # A container may see no more than a part of the hierarchy, and several mounts of it.
+        if controller in paths and paths[controller].is_relative_to(root):
+            folders.setdefault(controller, place / paths[controller].relative_to(root))
+    if folders.keys() >= set(NEEDED):
+        return Hierarchy(1, {name: folders[name] for name in (*NEEDED, *WELCOME) if name in folders})
+    if "" in folders:
+        folder = folders[""]
+        if folder.name.startswith(PREFIX) and folder.name.endswith(GRADER):
+            folder = folder.parent  # where we have gone ourselves, or who started us
+        return Hierarchy(2, dict.fromkeys((*NEEDED, *WELCOME), folder))
     return None
 
 
-def _mounts(text: str) -> list[tuple[str, Path]]:
-    """(controller or "unified", mount point) of each mounted hierarchy."""
-    found = []
+def _paths(text: str) -> Iterator[tuple[str, Path]]:
+    """(controller, our own group) for each hierarchy; for version 2 the controller is empty."""
+    for line in text.splitlines():
+        _, controllers, path = line.split(":", 2)
+        for controller in controllers.split(","):
+            yield controller, Path(path)
+
+
+def _mounts(text: str) -> Iterator[tuple[str, Path, Path]]:
+    """(controller, the group that is seen there, mount point) for each hierarchy."""
     for line in text.splitlines():
         before, _, after = line.partition(" - ")
+        root, place = map(Path, before.split()[3:5])
         kind, _, options = after.split(" ", 2)
-        place = Path(before.split()[4])
-        if kind == "cgroup":
-            found += [(option, place) for option in options.split(",")]
-        elif kind == "cgroup2":
-            found.append(("unified", place))
-    return found
+        if kind == "cgroup2":
+            yield "", root, place
+        elif kind == "cgroup":
+            for option in options.split(","):
+                yield option, root, place
 
 
 def why_not() -> str:
     """Why this process cannot set such bounds; empty if it can."""
-    found = hierarchy()
-    if found is None:
+    where = hierarchy()
+    if where is None:
         return "the machine has no control groups for memory and processes"
     try:
-        group = Group(found, memory=1 << 30, processes=64)
+        _open(where)
+        Group(where, memory=1 << 30, processes=64).remove()
     except OSError as error:
-        where = next(iter(found.folders.values()))
-        return f"no right to make a control group in {where} ({error.strerror})"
-    group.remove()
+        return f"no control group can be made in {next(iter(where.folders.values()))}: {error.strerror}"
     return ""
 
 
-class Group:
-    """A control group for one submission. Raises OSError if it cannot be made.
+def create(memory: int, processes: int) -> Group | None:
+    """A group, or None where this process may not make one. What a killed grader left behind is removed.
 
     memory: bytes, swap included where that is counted. processes: and threads.
     """
+    where = hierarchy()
+    if where is None:
+        return None
+    _remove_stale(where)
+    try:
+        _open(where)
+        return Group(where, memory, processes)
+    except OSError:
+        return None
+
+
+class Group:
+    """A control group for one submission. Raises OSError if it cannot be made."""
 
     def __init__(self, where: Hierarchy, memory: int, processes: int) -> None:
         name = f"{PREFIX}{os.getpid()}-{next(_count)}"
@@ -142,16 +171,52 @@ def _settings(version: int, memory: int, processes: int) -> list[tuple[str, str,
     ]
 
 
-def create(memory: int, processes: int) -> Group | None:
-    """A group, or None where this process may not make one. What a killed grader left behind is removed."""
-    where = hierarchy()
-    if where is None:
-        return None
-    _remove_stale(where)
+def _open(where: Hierarchy) -> None:
+    """Have the controllers of our own group handed on to groups within it. Raises OSError.
+
+    Version 2 refuses this to a group that has processes in it: we then go to a group within ourselves, if it is ours
+    alone.
+    """
+    if where.version == 1:
+        return
+    folder = where.folders[NEEDED[0]]
+    with _lock:
+        if missing := set(NEEDED) - set(_words(folder / "cgroup.controllers")):
+            raise OSError(errno.ENODEV, f"it was given no control over {' and '.join(sorted(missing))}")
+        hand_on(folder, NEEDED)
+        with contextlib.suppress(OSError):
+            hand_on(folder, WELCOME)
+
+
+def hand_on(folder: Path, controllers: tuple[str, ...]) -> None:
+    """Let groups within our own group (version 2) use these controllers. Raises OSError."""
+    switch = folder / "cgroup.subtree_control"
+    if set(controllers) <= set(_words(switch)):
+        return
+    order = " ".join(f"+{controller}" for controller in controllers)
     try:
-        return Group(where, memory, processes)
-    except OSError:
-        return None
+        switch.write_text(order)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        _step_aside(folder)
+        switch.write_text(order)
+
+
+def _step_aside(folder: Path) -> None:
+    """Go to a group within our own, with all that we have started. Raises OSError if we are not alone in it."""
+    leaf = folder / f"{PREFIX}{os.getpid()}{GRADER}"
+    while present := {int(pid) for pid in _words(folder / "cgroup.procs")}:
+        if not present <= watchdog.descendants(os.getpid()):
+            raise OSError(errno.EBUSY, "other processes are in it, too")
+        leaf.mkdir(exist_ok=True)
+        for pid in present:
+            with contextlib.suppress(ProcessLookupError):
+                (leaf / "cgroup.procs").write_text(str(pid))
+
+
+def _words(file: Path) -> list[str]:
+    return file.read_text().split()
 
 
 def _remove_stale(where: Hierarchy) -> None:

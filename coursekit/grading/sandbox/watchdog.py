@@ -7,77 +7,103 @@ quick one is above the bound, never so often that it becomes a burden itself.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Iterable
 
 EFFORT = 0.1  # share of the time that may go into exact looks
+LONGEST_WAIT = 2.0  # seconds from one exact look to the next, however long they take: memory fills quickly
+
+_QUICK = ("Threads", "RssAnon", "RssShmem", "VmSwap")
+_EXACT = ("Pss_Anon", "Pss_Shmem", "SwapPss")
 
 
 class Watch:
-    """Looks at a process and all its descendants. pid: as this process sees it."""
+    """Looks at a process and all its descendants. pid: as this process sees it. What it holds now is not counted."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._inherited = _status(pid).get("RssAnon", 0)
+        self._inherited = _numbers(pid, "status", _QUICK).get("RssAnon", 0)
         self._not_before = 0.0
 
     def over(self, memory: int, processes: int) -> str:
         """Which bound is passed, in words; empty if none. memory: bytes; processes: and threads."""
-        family = list(descendants(self._pid))
-        threads = sum(_threads(pid) for pid in family)
-        if threads > processes:
+        family = {pid: _numbers(pid, "status", _QUICK) for pid in descendants(self._pid)}
+        if sum(member.get("Threads", 0) for member in family.values()) > processes:
             return f"started more than {processes} processes"
-        if self._at_most(family) > memory and self._exactly(family) > memory:
+        if self._at_most(family.values()) > memory and self._exactly(family) > memory:
             return f"used more than {memory / 1024**3:g} GB of memory"
         return ""
 
-    def _at_most(self, family: list[int]) -> int:
+    def _at_most(self, family: Iterable[dict[str, int]]) -> int:
         """Bytes, if each process had written to everything that it was forked with."""
-        used = [_status(pid) for pid in family]
-        return sum(one.get("RssAnon", 0) + one.get("RssShmem", 0) for one in used) - self._inherited
+        return sum(map(_resident, family)) - self._inherited
 
-    def _exactly(self, family: list[int]) -> int:
-        """Bytes, each shared page counted once; 0 if it is not yet time to look again."""
+    def _exactly(self, family: dict[int, dict[str, int]]) -> int:
+        """Bytes, each shared page counted once; 0 if it is not yet time to look again.
+
+        Of what is preloaded the family's share counts as well, and how large that is nobody says: all of it is taken
+        off, in favour of the student.
+        """
         started = time.monotonic()
         if started < self._not_before:
             return 0
-        used = sum(_proportional(pid) for pid in family)
+        used = sum(self._proportional(pid, quick) for pid, quick in family.items()) - self._inherited
         now = time.monotonic()
-        self._not_before = now + (now - started) / EFFORT
+        self._not_before = now + min((now - started) / EFFORT, LONGEST_WAIT)
         return used
 
+    def _proportional(self, pid: int, quick: dict[str, int]) -> int:
+        """Bytes of memory of a process that no file stands behind, each page divided by those who share it."""
+        exact = _numbers(pid, "smaps_rollup", _EXACT)
+        if "Pss_Anon" in exact:
+            return sum(exact.values())
+        # Gone meanwhile, or an old kernel, or one that does not let us look.
+        return max(0, _resident(quick) - self._inherited) if os.path.exists(f"/proc/{pid}") else 0
 
-def descendants(pid: int) -> Iterator[int]:
+
+def descendants(pid: int) -> set[int]:
     """A process and all that it and its children have started and that is still there."""
-    seen, waiting = set(), [pid]
+    children = _children if _children_are_listed() else _family_tree().__getitem__
+    found: set[int] = set()
+    waiting = [pid]
     while waiting:
         parent = waiting.pop()
-        if parent in seen:
-            continue
-        seen.add(parent)
-        yield parent
-        for file in _glob(parent, "task/*/children"):
-            waiting += [int(child) for child in _read(file).split()]
+        if parent not in found:
+            found.add(parent)
+            waiting += children(parent)
+    return found
 
 
-def _threads(pid: int) -> int:
-    return _status(pid).get("Threads", 0)
+def _children_are_listed() -> bool:
+    return os.path.exists("/proc/thread-self/children")  # a choice that is made when a kernel is built
 
 
-def _status(pid: int) -> dict[str, int]:
-    """Numbers from /proc/<pid>/status, sizes in bytes; empty if the process is gone."""
-    return _numbers(Path(f"/proc/{pid}/status"), ("Threads", "RssAnon", "RssShmem"))
+def _children(pid: int) -> list[int]:
+    """What the threads of a process have started."""
+    threads = _list(f"/proc/{pid}/task")
+    return [int(child) for thread in threads for child in _read(f"/proc/{pid}/task/{thread}/children").split()]
 
 
-def _proportional(pid: int) -> int:
-    """Bytes of memory of a process that no file stands behind, each page divided by those who share it."""
-    return sum(_numbers(Path(f"/proc/{pid}/smaps_rollup"), ("Pss_Anon", "Pss_Shmem", "SwapPss")).values())
+def _family_tree() -> defaultdict[int, list[int]]:
+    """The children of every process."""
+    tree = defaultdict(list)
+    for pid in filter(str.isdecimal, _list("/proc")):
+        _, _, rest = _read(f"/proc/{pid}/stat").rpartition(")")  # a program's name may be anything
+        if rest:
+            tree[int(rest.split()[1])].append(int(pid))
+    return tree
 
 
-def _numbers(file: Path, names: tuple[str, ...]) -> dict[str, int]:
+def _resident(quick: dict[str, int]) -> int:
+    return quick.get("RssAnon", 0) + quick.get("RssShmem", 0) + quick.get("VmSwap", 0)
+
+
+def _numbers(pid: int, file: str, names: tuple[str, ...]) -> dict[str, int]:
+    """Numbers from a file in /proc/<pid>, sizes in bytes; empty if the process is gone."""
     found = {}
-    for line in _read(file).splitlines():
+    for line in _read(f"/proc/{pid}/{file}").splitlines():
         name, _, rest = line.partition(":")
         if name in names:
             value, *unit = rest.split()
@@ -85,15 +111,16 @@ def _numbers(file: Path, names: tuple[str, ...]) -> dict[str, int]:
     return found
 
 
-def _glob(pid: int, pattern: str) -> list[Path]:
+def _list(folder: str) -> list[str]:
     try:
-        return list(Path(f"/proc/{pid}").glob(pattern))
+        return os.listdir(folder)
     except OSError:
-        return []
+        return []  # gone meanwhile
 
 
-def _read(file: Path) -> str:
+def _read(file: str) -> str:
     try:
-        return file.read_text()
-    except (OSError, ValueError):
-        return ""  # gone meanwhile
+        with open(file, errors="replace") as text:
+            return text.read()
+    except OSError:
+        return ""  # gone meanwhile, or not for us
