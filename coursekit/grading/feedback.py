@@ -22,7 +22,8 @@ from coursekit.grading.gradebook import Book, Entry
 from coursekit.grading.record import write_atomically
 from coursekit.grading.report import number
 from coursekit.grading.run import is_test
-from coursekit.grading.score import MIME
+from coursekit.grading.score import BLAMED, MIME
+from coursekit.grading.source import HIDDEN_TESTS
 from coursekit.grading.task import SCHEME_TAG
 
 MARKS = {"passed": "✓", "partial": "◐", "wrong": "✗", "manual": "…", "not attempted": "–"}
@@ -157,7 +158,8 @@ def _question(cell: NotebookNode, entry: Entry, heading: str, comments: list[str
     result = cell.metadata.get("coursekit", {})
     id = cell.metadata.nbgrader.grade_id
     status, reason = result.get("status", "manual"), result.get("reason", "")
-    cases = [_case(case) for case in result.get("cases", [])]
+    told = _discreet(result.get("cases", []))
+    cases = [_case(case) for case in told]
     if entry.by_hand:
         status, reason = (
             _status_by_hand(entry),
@@ -165,8 +167,11 @@ def _question(cell: NotebookNode, entry: Entry, heading: str, comments: list[str
         )
     elif status == "error":
         status, reason = "manual", "the automatic check did not work here; a person will look at it"
-    elif result.get("cases"):
-        reason = _reason(result["cases"], status, reason)
+    elif told:
+        reason = _reason(told, status, reason)
+    elif status in ("wrong", "crashed") and f"BEGIN {HIDDEN_TESTS}" in cell.source and not reason.startswith(BLAMED):
+        # What failed may be a hidden line, and its message or the student's own error may quote what it tried.
+        reason = "a line of the test fails, or your code raises an error there"
     answer = None
     if not is_test(cell):
         answer = "" if result.get("status") in ("not attempted", "unreadable") else cell.source
@@ -188,6 +193,17 @@ def _case(case: dict[str, Any]) -> dict[str, str]:
         # Neither title nor values: they would tell what is tried.
         return shown | {"title": "hidden case", "got": "", "expected": "", "hint": hint}
     return shown | {"title": case["title"], "got": case["got"], "expected": case["expected"], "hint": hint}
+
+
+# What stands for what came out of a student's function where that may not be told.
+WITHHELD = {"wrong": "another value", "crashed": "an error"}
+
+
+def _discreet(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The cases without what came out of the student's function after a hidden one had been tried: it may have kept
+    what it was given, and tell it later."""
+    first = next((index for index, case in enumerate(cases) if case["hidden"]), len(cases))
+    return [*cases[: first + 1], *(case | {"got": WITHHELD.get(case["status"], "")} for case in cases[first + 1 :])]
 
 
 def without_hidden_cases(cell: NotebookNode, delimiter: str) -> None:
@@ -214,7 +230,7 @@ def _drawn_anew(report: dict[str, Any]) -> NotebookNode:
     from coursekit.checks import table  # here: it needs torch, which takes seconds to come
 
     try:
-        cases = [_masked(case) for case in report["cases"]]
+        cases = [_masked(case) for case in _discreet(report["cases"])]
         masked = {**report, "reason": "", "cases": cases}
         return NotebookNode({"text/html": table.as_html(masked), "text/plain": table.as_text(masked)})
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -224,16 +240,19 @@ def _drawn_anew(report: dict[str, Any]) -> NotebookNode:
 def _masked(case: dict[str, Any]) -> dict[str, Any]:
     if not case["hidden"]:
         return case
-    got = {"wrong": "another value", "crashed": "an error"}.get(case["status"], "")
-    return case | _case(case) | {"got": got}
+    return case | _case(case) | {"got": WITHHELD.get(case["status"], "")}
 
 
 def _reason(cases: list[dict[str, Any]], status: str, reason: str) -> str:
     """Why points are missing, without what a hidden case would give away."""
     first = next((case for case in cases if case["status"] != "passed"), None)
-    if first is None or not first["hidden"] or status not in ("partial", "wrong", "crashed"):
+    if first is None or status not in ("partial", "wrong", "crashed"):
         return reason
-    return f"a hidden case {'fails' if first['status'] == 'wrong' else 'crashes'}. {first['hint']}".strip()
+    if first["hidden"]:
+        return f"a hidden case {'fails' if first['status'] == 'wrong' else 'crashes'}. {first['hint']}".strip()
+    if first["got"] in WITHHELD.values():
+        return f"{first['title']}: {first['got']}. {first['hint']}".strip()
+    return reason
 
 
 def _heading(text: str) -> str:

@@ -131,10 +131,13 @@ def _plain_grade(id: str, points: float, results: list[str], outcome: Outcome) -
     if outcome.status == "raised":
         status = "wrong" if outcome.reason.startswith("AssertionError") else "crashed"
         return Grade(id, 0.0, points, status, one_line(outcome.reason))
+    if not results:
+        return Grade(id, points, points, "passed")
     try:
         score = float(results[-1])
-    except (IndexError, ValueError):
-        return Grade(id, points, points, "passed")
+    except ValueError:
+        # nbgrader gives all points. But it is the student who decides what comes out where their tensor comes in.
+        return Grade(id, None, points, "error", f"the check gave no number of points: {one_line(results[-1][:100])}")
     if not 0 <= score <= points:
         return Grade(id, None, points, "error", f"the check gave {score:g} points of {points:g}")
     return Grade(id, score, points, "passed" if score == points else "partial" if score else "wrong")

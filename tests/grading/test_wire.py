@@ -52,7 +52,7 @@ def equal(a, b):
 @settings(deadline=None, max_examples=150)
 @given(values)
 def test_values_arrive_as_they_were_sent(value):
-    assert equal(there_and_back(value), value)
+    assert equal(there_and_back(value, specs=True), value)
 
 
 def test_numbers_that_json_has_not():
@@ -93,7 +93,9 @@ def test_any_bytes_are_a_value_or_garbled(text, tensors):
         ("[" * 100_000, b""),
         ('["list", ' * 200 + "1" + "]" * 200, b""),
         ('["dict", [["list"], 1]]', b""),
+        ('["dict", [7, 1]]', b""),  # a student's answer has keys of text only
         ('["dict", 5]', b""),
+        ('["foreign"]', b""),
         ('{"a": 1}', b""),
         ('["spec", "ModelSpec", {}]', b""),
         ("[]", b""),
@@ -104,6 +106,12 @@ def test_any_bytes_are_a_value_or_garbled(text, tensors):
 def test_what_is_no_value_is_garbled(text, tensors):
     with pytest.raises(wire.Garbled):
         wire.unpack(text.encode(), tensors)
+
+
+def test_the_reason_does_not_quote_the_message():
+    with pytest.raises(wire.Garbled) as refused:
+        wire.unpack(b'["tensor", "what a test has asked", [1]]', b"1234")
+    assert "asked" not in str(refused.value)
 
 
 def test_a_boolean_is_true_or_false_whatever_its_byte():
