@@ -50,6 +50,7 @@ from coursekit.grading.sandbox import bubblewrap
 MEMORY_LIMIT = 3 * 1024**3  # bytes, all processes of a submission together, beyond what is preloaded
 PROCESS_LIMIT = 128
 CHECK_GRACE = 60.0  # seconds of a test's own, beyond what the student may take, before we think that it hangs
+LOST_AFTER = 0.5  # seconds in which we hear that process 1 is gone, after what it had started
 SLOW_MACHINE = 10.0  # seconds for something that takes milliseconds
 NOTHING_GIVEN = Given()
 
@@ -368,6 +369,7 @@ class Child(Process):
         self._failure, self._excess = "", ""
         self._deaths: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._ended = threading.Event()
+        self._lost = threading.Event()  # process 1 is gone, which nothing in there can bring about
         self._control, theirs = socket.socketpair()
         self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         events, raw = os.pipe(), os.pipe()
@@ -433,6 +435,7 @@ class Child(Process):
                     self._deaths.put(message["left"])
                 if message.keys() & {"ended", "failed"}:
                     self._over()
+        self._lost.set()
         self._over()
 
     def _over(self) -> None:
@@ -470,12 +473,14 @@ class Child(Process):
         return self._excess
 
     def last_words(self) -> str:
-        """Why the process is gone, in words."""
+        """Why the process is gone, in words. Raises RunError if it is not the notebook's doing."""
         self._ended.wait(GRACE)
         if self._failure:
             return self._failure
         if reason := self.too_much():
             return reason
+        if self._code is None:
+            self._check_there()
         return in_words(self._code) if self._code is not None else "the notebook cut its connection to the grader"
 
     def last_death(self) -> str:
@@ -485,7 +490,15 @@ class Child(Process):
             code = self._deaths.get(timeout=GRACE)
             while True:
                 code = self._deaths.get_nowait()
-        return "" if code is None else in_words(code)
+        if code is not None:
+            return in_words(code)
+        if not self.too_much():
+            self._check_there()
+        return self._excess
+
+    def _check_there(self) -> None:
+        if self._lost.wait(LOST_AFTER):
+            raise RunError("the sandbox ended while a notebook was run: its zygote or its first process was killed")
 
     def end(self) -> None:
         """End process 1, and with it, by the kernel's own rule, all of its namespace."""

@@ -25,7 +25,7 @@ from coursekit.grading.score import Grade, failed_cells, grades
 from coursekit.grading.submissions import Submission
 
 SCHEME_TAG = "marking-scheme"  # nbgrader_config.py takes cells with it out of nbgrader's own feedback
-ATTEMPTS = 3  # at a submission that the machine, not the student, failed at
+ATTEMPTS = 4  # at a submission that the machine, not the student, failed at
 
 _loading = threading.Lock()
 _loaded: dict[tuple, Assignment] = {}
