@@ -6,15 +6,15 @@ READY := $(VENV)/ready
 # For `coursekit`, and for alembic, which nbgrader looks for on the PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test check lab build doctor env system clean bench bench-attacks bench-training bench-robust
+.PHONY: demo test check lab build doctor env sandbox system clean bench bench-attacks bench-training bench-robust
 
-demo: $(READY)
+demo: $(READY) sandbox
 	coursekit demo
 
-test: check system
+test: system check
 	pytest -m slow -n auto --dist loadfile
 
-check: $(READY)
+check: $(READY) sandbox
 	ruff check .
 	ruff format --check .
 	mypy
@@ -55,21 +55,28 @@ $(VENV)/peers: $(READY)
 	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps torchattacks==3.5.1 'adv-lib>=0.2.8'; \
 		then touch $@; else echo "torchattacks and adv-lib could not be installed: measuring without them."; fi
 
-# Programs that pip cannot bring: Chromium for the browser tests, bubblewrap for the sandbox to come, PostgreSQL's
-# server for the tests of gradebooks on one. Installed where root or sudo allows it; elsewhere what needs them is
-# skipped and says so.
+# Programs that pip cannot bring: bubblewrap for the sandbox of grading; Chromium for the browser tests, PostgreSQL's
+# server for the tests of gradebooks on one. Installed where root or sudo allows it; elsewhere what needs them says so.
+define INSTALL
+if [ "$$(id -u)" = 0 ]; then sudo=""; else sudo="sudo -n"; fi; \
+if [ -z "$$missing" ]; then :; \
+elif command -v apt-get >/dev/null && $$sudo true 2>/dev/null; then \
+	$$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing; \
+else echo "Not here, and no right to install it: $$missing. README, 'System packages', says what needs it."; fi
+endef
 CHROMIUM = command -v chromium || command -v chromium-browser || command -v google-chrome
 POSTGRESQL = command -v initdb || ls -d /usr/lib/postgresql/*/bin/initdb /usr/pgsql-*/bin/initdb
-system:
+
+sandbox:
+	@missing=""; \
+	command -v bwrap >/dev/null || missing="bubblewrap"; \
+	$(INSTALL)
+
+system: sandbox
 	@missing=""; \
 	{ $(CHROMIUM); } >/dev/null || missing="chromium"; \
-	command -v bwrap >/dev/null || missing="$$missing bubblewrap"; \
 	[ -n "$$({ $(POSTGRESQL); } 2>/dev/null)" ] || missing="$$missing postgresql"; \
-	if [ "$$(id -u)" = 0 ]; then sudo=""; else sudo="sudo -n"; fi; \
-	if [ -z "$$missing" ]; then :; \
-	elif command -v apt-get >/dev/null && $$sudo true 2>/dev/null; then \
-		$$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq $$missing; \
-	else echo "Not here, and no right to install it: $$missing. What needs it is skipped (README, 'System packages')."; fi
+	$(INSTALL)
 
 clean:
 	rm -rf $(VENV) build demo
