@@ -6,7 +6,8 @@ READY := $(VENV)/ready
 # For `coursekit`, and for alembic, which nbgrader looks for on the PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test check lab build doctor env sandbox system clean bench bench-attacks bench-training bench-robust
+.PHONY: demo test check lab build doctor env sandbox system clean
+.PHONY: bench bench-attacks bench-training bench-robust bench-grading
 
 demo: $(READY) sandbox
 	coursekit demo
@@ -39,7 +40,7 @@ $(READY): pyproject.toml
 	touch $@
 
 # Figures for the README, on an idle machine; see benchmarks/README.md. For instance `make bench-attacks ARGS=--write`.
-bench: bench-attacks bench-training bench-robust
+bench: bench-attacks bench-training bench-robust bench-grading
 
 bench-attacks: $(VENV)/peers
 	python -m benchmarks.attacks $(ARGS)
@@ -49,6 +50,9 @@ bench-training: $(READY)
 
 bench-robust: $(VENV)/peers
 	python -m benchmarks.robust_models $(ARGS)
+
+bench-grading: $(READY) sandbox
+	python -m benchmarks.grading $(ARGS)
 
 # Two libraries to compare with whose demands cannot be met (an old `requests`, an old `setuptools`) and are not needed.
 $(VENV)/peers: $(READY)

@@ -94,10 +94,15 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def machine() -> str:
     """One line on what the figures were measured with."""
+    return f"{torch.get_num_threads()} threads, {hardware()}"
+
+
+def hardware() -> str:
+    """The processor, and PyTorch's version."""
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else None
     processor = found[1].strip() if found else platform.machine()
-    return f"{torch.get_num_threads()} threads, {processor}, PyTorch {torch.__version__.split('+')[0]}"
+    return f"{processor}, PyTorch {torch.__version__.split('+')[0]}"
 
 
 def publish(name: str, text: str, write: bool) -> None:
