@@ -101,8 +101,13 @@ def _build(args: argparse.Namespace) -> int:
 def _grade(args: argparse.Namespace) -> int:
     from coursekit.grading.grade import grade
 
-    return grade(
-        _course(args), args.assignment, jobs=args.jobs, student=args.student, json_file=args.json,
+    course, code = _course(args), 0
+    if args.archive is not None:
+        from coursekit.grading.collect import collect_and_tell
+
+        code = collect_and_tell(course, args.assignment, args.archive, args.students, args.file_times)
+    return code | grade(
+        course, args.assignment, jobs=args.jobs, student=args.student, json_file=args.json,
         time_limit=args.time_limit, cell_limit=args.cell_limit, isolation=args.isolation, scheduler=args.scheduler,
         again=args.again,
     )  # fmt: skip
@@ -123,7 +128,7 @@ def _doctor(args: argparse.Namespace) -> int:
 def _demo(args: argparse.Namespace) -> int:
     from coursekit.grading.demo import demo
 
-    return demo(_course(args), Path(args.into) if args.into else None)
+    return demo(_course(args), Path(args.into) if args.into else None, args.isolation)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -138,6 +143,10 @@ def _parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help, description=help, parents=[course])
         sub.set_defaults(run=run)
         return sub
+
+    def isolation(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--isolation", choices=["bubblewrap", "none"], default="bubblewrap",
+                         help="what keeps students' code in (default bubblewrap; none: your rights)")  # fmt: skip
 
     lab = command("lab", _lab, "open JupyterLab on the notebooks")
     lab.add_argument("jupyter", nargs="*", help="passed on to JupyterLab, after --")
@@ -160,10 +169,16 @@ def _parser() -> argparse.ArgumentParser:
                        help=f"for one cell, by the wall clock (default {CELL_LIMIT})")  # fmt: skip
 
     grade.add_argument("--again", action="store_true", help="run also what was finished before and has not changed")
-    grade.add_argument("--isolation", choices=["bubblewrap", "none"], default="bubblewrap",
-                       help="what keeps students' code in (default bubblewrap; none: your rights)")  # fmt: skip
+    isolation(grade)
     grade.add_argument("--scheduler", metavar="ADDRESS", default="",
                        help="grade on the Dask cluster of this scheduler, tcp://HOST:PORT")  # fmt: skip
+
+    grade.add_argument("--archive", type=Path, metavar="FILE",
+                       help="first unpack what Moodle or Canvas packed, or a zip or tar of folders")  # fmt: skip
+    grade.add_argument("--students", type=Path, metavar="FILE",
+                       help="with --archive: list of participants (CSV), as Moodle's grading worksheet")  # fmt: skip
+    grade.add_argument("--file-times", action="store_true",
+                       help="with --archive: its files' times are those of handing in")  # fmt: skip
 
     feedback = command("feedback", _feedback, "write an HTML page per student to feedback/")
     feedback.add_argument("assignment", metavar="ASSIGNMENT")
@@ -174,6 +189,7 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = command("demo", _demo, "grade a small sample class, from the sources to the feedback pages")
     demo.add_argument("--into", metavar="DIR", help="folder for the sample class (default: demo/ in the course)")
+    isolation(demo)
     return parser
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from coursekit.grading import receipt
 from coursekit.grading.course import Course, CourseError
 from coursekit.grading.repair import SIZE_LIMIT
 
@@ -80,6 +81,8 @@ def read(course: Course, assignment: str, student: str, names: Iterable[str]) ->
     for name, filename in _assign(names, found, submission).items():
         _read_notebook(submission, name, filename)
     _read_timestamp(submission)
+    slip = receipt.read(submission.folder)
+    submission.remarks += slip.remarks if slip is not None else []
     submission.files, complete = other_files(submission.folder)
     if not complete:
         submission.remarks.append("There are more files than are taken along; the rest was left out.")
