@@ -353,3 +353,26 @@ def test_exact_looks_are_not_taken_all_the_time(started):
     assert watch.over(16 * MB, MANY)
     assert watch.over(16 * MB, MANY) == ""  # at once after the first
     assert eventually(watch, 16 * MB)
+
+
+def test_an_exact_look_may_take_several_calls(started, monkeypatch):
+    process = started(
+        """
+        say()
+        sys.stdin.readline()
+        for _ in range(8):
+            if os.fork() == 0:
+                x = bytearray(b'x') * (12 << 20)
+                os.write(tell, b"x")
+                wait()
+        reached(8)
+        wait()
+        """
+    )
+    watch = Watch(process.pid)
+    go_on(process)
+    monkeypatch.setattr(watchdog, "PORTION", 1e-9)  # hardly one process
+    said = [watch.over(64 * MB, MANY) for _ in range(20)]
+    assert said[0] == ""
+    assert any(said)
+    assert watch.over(1 << 40, 8) == "started more than 8 processes"  # seen at any time

@@ -2,7 +2,7 @@
 
 Pages that they share with the zygote they were forked from must not be counted many times, and to find out takes the
 kernel milliseconds a process. So there are two looks: a quick one that can only be too high, and an exact one when the
-quick one is above the bound, never so often that it becomes a burden itself.
+quick one is above the bound, in portions, and never so often that it becomes a burden itself.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 EFFORT = 0.1  # share of the time that may go into exact looks
 LONGEST_WAIT = 2.0  # seconds from one exact look to the next, however long they take: memory fills quickly
+PORTION = 0.2  # seconds of an exact look at a time: a process that forks all the time keeps us waiting for seconds
 
 _QUICK = ("Threads", "RssAnon", "RssShmem", "VmSwap")
 _EXACT = ("Pss_Anon", "Pss_Shmem", "SwapPss")
@@ -25,6 +26,8 @@ class Watch:
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self._inherited = _numbers(pid, "status", _QUICK).get("RssAnon", 0)
+        self._left: list[int] = []  # processes that the exact look has not come to yet
+        self._used, self._took = 0, 0.0  # bytes and seconds of the exact look so far
         self._not_before = 0.0
 
     def over(self, memory: int, processes: int) -> str:
@@ -32,7 +35,9 @@ class Watch:
         family = {pid: _numbers(pid, "status", _QUICK) for pid in descendants(self._pid)}
         if sum(member.get("Threads", 0) for member in family.values()) > processes:
             return f"started more than {processes} processes"
-        if self._at_most(family.values()) > memory and self._exactly(family) > memory:
+        if self._at_most(family.values()) <= memory:
+            self._left.clear()
+        elif self._exactly(family) > memory:
             return f"used more than {memory / 1024**3:g} GB of memory"
         return ""
 
@@ -40,27 +45,32 @@ class Watch:
         """Bytes, if each process had written to everything that it was forked with."""
         return sum(map(_resident, family)) - self._inherited
 
-    def _exactly(self, family: dict[int, dict[str, int]]) -> int:
-        """Bytes, each shared page counted once; 0 if it is not yet time to look again.
+    def _exactly(self, family: Iterable[int]) -> int:
+        """Go on with the exact look: bytes so far, each shared page counted once; 0 if it is not yet time for one.
 
         Of what is preloaded the family's share counts as well, and how large that is nobody says: all of it is taken
         off, in favour of the student.
         """
         started = time.monotonic()
-        if started < self._not_before:
-            return 0
-        used = sum(self._proportional(pid, quick) for pid, quick in family.items()) - self._inherited
-        now = time.monotonic()
-        self._not_before = now + min((now - started) / EFFORT, LONGEST_WAIT)
-        return used
+        if not self._left:
+            if started < self._not_before:
+                return 0
+            self._left, self._used, self._took = sorted(family), -self._inherited, 0.0
+        now = started
+        while self._left and now < started + PORTION:
+            self._used += self._proportional(self._left.pop())
+            now = time.monotonic()
+        self._took += now - started
+        self._not_before = now + min(self._took / EFFORT, LONGEST_WAIT)
+        return self._used
 
-    def _proportional(self, pid: int, quick: dict[str, int]) -> int:
+    def _proportional(self, pid: int) -> int:
         """Bytes of memory of a process that no file stands behind, each page divided by those who share it."""
         exact = _numbers(pid, "smaps_rollup", _EXACT)
         if "Pss_Anon" in exact:
             return sum(exact.values())
         # Gone meanwhile, or an old kernel, or one that does not let us look.
-        return max(0, _resident(quick) - self._inherited) if os.path.exists(f"/proc/{pid}") else 0
+        return max(0, _resident(_numbers(pid, "status", _QUICK)) - self._inherited)
 
 
 def descendants(pid: int) -> set[int]:
