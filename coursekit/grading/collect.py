@@ -307,13 +307,20 @@ def _relative_files(folder: Path) -> Iterator[Path]:
 
 def _is_older(new: Path, old: Path) -> bool:
     """By the times of handing in where both are known, else by the newest files that both archives had."""
-    one, two = (as_time(_text(folder / TIMESTAMP)) for folder in (new, old))
+    one, two = (_stamp(folder) for folder in (new, old))
     if one is None or two is None:
         slips = [receipt.read(folder) for folder in (new, old)]
         one, two = (as_time(slip.modified) if slip is not None else None for slip in slips)
-    if one is None or two is None:
-        return False
-    return _in_utc(one, "UTC") < _in_utc(two, "UTC")
+    return one is not None and two is not None and one < two
+
+
+def _stamp(folder: Path) -> datetime | None:
+    from nbgrader.utils import parse_utc
+
+    try:
+        return parse_utc(_text(folder / TIMESTAMP) or None)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _text(path: Path) -> str:

@@ -23,6 +23,7 @@ from traitlets.config import Config
 
 from coursekit.grading import database, score
 from coursekit.grading.course import Course, CourseError
+from coursekit.grading.late import LatePenalties
 
 
 class Book:
@@ -33,6 +34,8 @@ class Book:
     """
 
     def __init__(self, course: Course, config: Config, readonly: bool = False) -> None:
+        if not readonly:
+            self._late = LatePenalties(course, config)
         course_id = config.CourseDirectory.get("course_id") or "default_course"
         given = config.CourseDirectory.get("db_url")
         self._name = "CourseDirectory.db_url" if given else str(course.gradebook)
@@ -160,6 +163,15 @@ class Book:
 
     # --- a submission
 
+    def record_student(self, student: str, **about: str) -> None:
+        """Somebody, with what is known and the gradebook does not have yet: first_name, last_name, email,
+        lms_user_id. What is there stays."""
+        row = self._book.update_or_create_student(student)
+        for name, text in about.items():
+            if text and not getattr(row, name):
+                setattr(row, name, text[:COLUMN])
+        self._book.db.flush()
+
     def record_submission(self, assignment: str, student: str, timestamp: datetime | None) -> None:
         """The student and the submission, with its time of handing in."""
         times = {} if timestamp is None else {"timestamp": timestamp}
@@ -190,6 +202,14 @@ class Book:
         for id, empty in untried.items():
             comment = self._book.find_comment(id, notebook, assignment, student)
             comment.auto_comment = "No response." if empty else None
+        self._book.db.flush()
+
+    def record_late_penalty(self, assignment: str, student: str, notebook: str) -> None:
+        """What handing in late costs, after the scores are recorded; as nbgrader's AssignLatePenalties does it."""
+        submitted = self._book.find_submission_notebook(notebook, assignment, student)
+        self._book.db.refresh(submitted)  # its score is a sum over what was just recorded
+        seconds = submitted.assignment.total_seconds_late
+        submitted.late_submission_penalty = self._late.penalty(student, submitted.score, seconds)
         self._book.db.flush()
 
     # --- what feedback needs
@@ -239,6 +259,7 @@ class Entry:
     by_hand: bool
 
 
+COLUMN = 128  # characters that nbgrader's columns for names hold
 _BY_HAND = ("manual_score", "extra_credit", "manual_comment")
 
 

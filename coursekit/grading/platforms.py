@@ -219,6 +219,6 @@ def as_time(text: str) -> datetime | None:
     from dateutil import parser
 
     try:
-        return parser.parse(text) if text else None
+        return parser.parse(text) if text.strip() else None
     except (ValueError, OverflowError):
         return None

@@ -48,6 +48,7 @@ def record(course: Course, book: Book, assignment: Assignment, submission: Submi
                 book.record_grades(assignment.name, result.student, name, result.grades[name], changed[name])
                 untried = _untried(notebook, assignment.templates[name].stubs)
                 book.record_untried(assignment.name, result.student, name, untried)
+                book.record_late_penalty(assignment.name, result.student, name)
         new.put_in_place()
     for relative in before.keys() - result.files.keys():
         _remove_unchanged(folder, relative, before[relative])
@@ -58,6 +59,8 @@ def read_back(book: Book, assignment: str, result: Graded) -> None:
     for name, results in result.grades.items():
         entries = book.entries(assignment, result.student, name)
         result.grades[name] = [_as_recorded(grade, entries.get(grade.id)) for grade in results]
+    if penalty := sum(book.late_penalty(assignment, result.student, name) for name in result.grades):
+        result.remarks.append(f"Handed in late: {penalty:g} points are taken off.")
 
 
 def _as_recorded(grade: Grade, entry: Entry | None) -> Grade:
@@ -171,10 +174,12 @@ def only_writer(course: Course, assignment: str) -> Iterator[None]:
     with open(course.results / f"{assignment}.lock", "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise CourseError(
                 f"{assignment} is being graded already, by another coursekit on this course; wait for it, or end it"
             ) from None
+        except OSError:  # a file system without locks: the gradebook's transactions have to do
+            pass
         for left in course.autograded.glob(f"*/{assignment}/{NEW}*"):
             shutil.rmtree(left, ignore_errors=True)
         yield

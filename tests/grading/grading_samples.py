@@ -58,6 +58,15 @@ def coursekit(*arguments, course=None, **keywords) -> subprocess.CompletedProces
     return subprocess.run(command, capture_output=True, text=True, timeout=300, **keywords)
 
 
+def nbgrader(course, *arguments) -> str:
+    """nbgrader's own command line, in the folder of the course. Returns what it says on stderr."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-m", "nbgrader", *arguments]
+    done = subprocess.run(command, cwd=course.dir, env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stderr
+
+
 # Handed on to everything that a notebook's run starts, so that other runs on this machine are not mistaken for ours.
 os.environ["COURSEKIT_TEST_RUN"] = uuid.uuid4().hex
 

@@ -1,25 +1,11 @@
 """Honest submissions get the same points from plain nbgrader, question by question; and its tools read our work."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
-from grading_samples import by_hand, recorded
+from grading_samples import by_hand, nbgrader, recorded
 
 from coursekit.grading.grade import grade_class
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
-
-
-def nbgrader(course, *arguments) -> str:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "nbgrader", *arguments]
-    done = subprocess.run(command, cwd=course.dir, env=environment, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stderr
 
 
 @pytest.fixture(scope="module")
