@@ -18,6 +18,7 @@ from coursekit.checks.defended import DefendedSpec, DetectorSpec
 from coursekit.data import signs
 
 MAX_DEPTH = 20
+PHRASE_LIMIT = 300  # characters in which a value is described
 DTYPES = {
     torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16, torch.bfloat16,
     torch.float32, torch.float64, torch.complex64, torch.complex128,
@@ -169,7 +170,15 @@ def _kind(value: Any) -> str:
 
 
 def describe(value: Any) -> str:
-    """A short phrase for a value: shape and dtype of a tensor, the number itself, and so on."""
+    """A short phrase for a value: shape and dtype of a tensor, the number itself, and so on.
+
+    It stays short whatever the value is: a student chooses it, and whoever lays out the table has to get done.
+    """
+    phrase = _phrase(value)
+    return phrase if len(phrase) <= PHRASE_LIMIT else phrase[: PHRASE_LIMIT - 3] + "..."
+
+
+def _phrase(value: Any) -> str:
     if value is None:
         return "None"
     if value is Ellipsis:
@@ -183,12 +192,14 @@ def describe(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(describe(item) for item in value[:4]) + (", ...]" if len(value) > 4 else "]")
     if isinstance(value, dict):
-        entries = [f"{key}: {describe(item)}" for key, item in list(value.items())[:4]]
+        entries = [f"{str(key)[:60]}: {describe(item)}" for key, item in list(value.items())[:4]]
         return "{" + ", ".join(entries) + (", ...}" if len(value) > 4 else "}")
     if isinstance(value, ModelSpec):
         return f"model {value.name!r}"
     if isinstance(value, (ViewsSpec, ClassifierSpec, DefendedSpec, DetectorSpec)):
         return str(value)
+    if isinstance(value, int) and value.bit_length() > 1000:  # Python writes no number of more than 4,300 digits
+        return f"a whole number of {value.bit_length()} bits"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 

@@ -188,18 +188,22 @@ class Submission(Attempt):
         for id in self.tests:
             if id not in self._taken and id not in self.outcomes:
                 self.outcomes[id] = Outcome("timed out", f"{NOT_REACHED}: the notebook did not come so far")
-        tests = [id for id in self.tests if id in self._taken]
+        waiting = self._ask([id for id in self.tests if id in self._taken])
+        while waiting:
+            waiting = self._ask(waiting)
+
+    def _ask(self, tests: list[str]) -> list[str]:
+        """Have an examiner run these tests. Returns those that it did not come to: a test that never ends, perhaps for
+        what the student's function returned, costs its examiner, and the others get another."""
         job = {
             "imports": list(self._given.imports), "setup": [self._cell(id) for id in self._setup()],
             "tests": [self._cell(id) for id in tests], "threads": 1,
             "cell_limit": self.limits.cell, "time_limit": self.limits.total,
         }  # fmt: skip
         examiner = self._pool.examiner(job, dict(self._given.files), [self._channels[id] for id in tests])
-        for channel in self._channels.values():
-            channel.close()
         try:
             self.await_ready(examiner)
-            self._follow_tests(examiner)
+            return self._follow_tests(examiner, tests)
         finally:
             examiner.end()
 
@@ -214,15 +218,21 @@ class Submission(Attempt):
     def _cell(self, id: str) -> dict:
         return {"id": id, "source": self.cells[id].source}
 
-    def _follow_tests(self, examiner: Child) -> None:
-        """Take the examiner's word for everything: it runs nothing of the student's."""
+    def _follow_tests(self, examiner: Child, tests: list[str]) -> list[str]:
+        """Take the examiner's word for everything: it runs nothing of the student's. Returns the tests it left out."""
+        current = ""
         until = time.monotonic() + self.limits.cell + CHECK_GRACE
         watched = time.monotonic()
         while True:
             if self.cancel.is_set():
                 raise Cancelled
             if time.monotonic() > until:
-                raise RunError(f"a test did not end in {self.limits.cell + CHECK_GRACE:g} s")
+                too_long = f"it did not end in {self.limits.cell + CHECK_GRACE:g} s"
+                if current not in tests:
+                    raise RunError(f"the notebook's own cell {current!r}: {too_long}")
+                self._close(current)
+                self.outcomes[current] = Outcome("failed", too_long)
+                return tests[tests.index(current) + 1 :]
             if time.monotonic() - watched > WATCH_EVERY:
                 watched = time.monotonic()
                 if self._process is not None and self._process.too_much():
@@ -232,17 +242,23 @@ class Submission(Attempt):
                 continue
             kind, id = event.get("event"), str(event.get("cell"))
             if kind == "done":
-                return
+                return []
             if kind == "gone":
                 raise RunError(f"the examiner did not finish: {examiner.last_words()}")
             if kind == "start":
-                until = time.monotonic() + self.limits.cell + CHECK_GRACE
+                current, until = id, time.monotonic() + self.limits.cell + CHECK_GRACE
                 if id in self.tests:
                     self.outputs[id] = []
             elif kind == "output" and id in self.tests:
                 self.take_output(id, event.get("output"))
             elif kind == "end":
+                self._close(id)
                 self._judge(id, event)
+
+    def _close(self, test: str) -> None:
+        """Nobody asks this test's snapshot any more."""
+        if (channel := self._channels.pop(test, None)) is not None:
+            channel.close()
 
     def _judge(self, id: str, event: dict) -> None:
         if event.get("fate"):

@@ -523,5 +523,11 @@ def test_long_values_are_cut_with_dots_that_say_so():
     assert describe(dict.fromkeys("abcd", 1.0)) == "{a: 1, b: 1, c: 1, d: 1}"
     assert describe(dict.fromkeys("abcde", 1.0)) == "{a: 1, b: 1, c: 1, d: 1, ...}"
     assert describe([1, 2, 3, 4, 5]) == "[1, 2, 3, 4, ...]"
+    assert describe(1 << 20_000) == "a whole number of 20001 bits"
+    nested = 0.5
+    for _ in range(8):
+        nested = [nested] * 4
+    for endless in ({"x" * 10**7: 1}, [[["word" * 15] * 4] * 4] * 4, nested, checks.values.Foreign("x" * 10**7)):
+        assert len(describe(endless)) <= 300
     assert describe(torch.zeros(7, dtype=torch.int64)) == "an int64 tensor of shape (7,)"
     assert describe(torch.zeros(7)) == "a float32 tensor of shape (7,)"

@@ -359,6 +359,17 @@ def test_a_test_that_hands_over_a_function_is_a_mistake_of_the_tests(pool):
     assert scores(pool, notebook) == [(None, "error")]
 
 
+def test_a_test_that_never_ends_costs_the_others_nothing(pool, monkeypatch):
+    monkeypatch.setattr(isolated, "CHECK_GRACE", -3.0)
+    notebook = plain(
+        ("def f(x):\n    return 10**30", "own"),
+        ("assert f(0) > 1", "test"),
+        ("assert sum(range(f(0))) > 0", "test"),
+        ("assert f(0) > 2", "test"),
+    )
+    assert scores(pool, notebook) == [(1.0, "passed"), (None, "error"), (1.0, "passed")]
+
+
 def test_a_locked_cell_is_judged_without_the_students_tricks(pool):
     notebook = plain(
         ("import builtins\nbuiltins.abs = None", "own"), ("SIZE = abs(-2)", "locked"), ("assert SIZE == 2", "test")
