@@ -160,6 +160,18 @@ def test_a_group_is_removed_as_soon_as_its_processes_are_gone(group):
     bounded.remove()  # twice does no harm
 
 
+def test_a_group_whose_processes_take_long_to_be_gone_is_removed_later(group):
+    bounded = group()
+    process = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
+    bounded.add(process.pid)
+    lasting = folders()
+    bounded.remove(patience=0)
+    process.kill()
+    process.wait()
+    group()
+    assert not folders() & lasting
+
+
 def test_what_a_killed_grader_left_behind_is_removed(group):
     where = cgroup.hierarchy()
     left = {folder / f"{cgroup.PREFIX}{dead_process()}-0" for folder in where.folders.values()}

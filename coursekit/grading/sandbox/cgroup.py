@@ -25,6 +25,7 @@ GRADER = "-grader"  # ends the name of the group that the grader itself goes to,
 NEEDED, WELCOME = ("memory", "pids"), ("cpu",)
 _count = itertools.count()
 _lock = threading.Lock()
+_left: set[Path] = set()  # groups of ours whose processes took too long to be gone
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class Group:
         return found is not None and int(found[1]) > 0
 
     def remove(self, patience: float = 2.0) -> None:
-        """Remove it; its processes may take a moment to be gone."""
+        """Remove it; its processes may take a moment to be gone. If they take longer, the next `create` does it."""
         until = time.monotonic() + patience
         for folder in set(self._folders.values()):
             while folder.exists():
@@ -150,6 +151,8 @@ class Group:
                     folder.rmdir()
                 except OSError:
                     if time.monotonic() > until:
+                        with _lock:
+                            _left.add(folder)
                         break
                     time.sleep(0.01)
 
@@ -220,10 +223,21 @@ def _words(file: Path) -> list[str]:
 
 
 def _remove_stale(where: Hierarchy) -> None:
-    for folder in set(where.folders.values()):
-        with contextlib.suppress(OSError):
-            for left in folder.glob(f"{PREFIX}*"):
-                owner = left.name.removeprefix(PREFIX).partition("-")[0]
-                if owner.isdecimal() and not Path("/proc", owner).exists():
-                    with contextlib.suppress(OSError):  # not empty yet
-                        left.rmdir()
+    found = {group for folder in where.folders.values() for group in _glob(folder) if _owner_is_gone(group)}
+    with _lock:
+        for group in found | _left:
+            with contextlib.suppress(OSError):  # not empty yet
+                group.rmdir()
+        _left.intersection_update([group for group in _left if group.exists()])
+
+
+def _glob(folder: Path) -> list[Path]:
+    try:
+        return list(folder.glob(f"{PREFIX}*"))
+    except OSError:
+        return []
+
+
+def _owner_is_gone(group: Path) -> bool:
+    owner = group.name.removeprefix(PREFIX).partition("-")[0]
+    return owner.isdecimal() and not Path("/proc", owner).exists()
