@@ -66,7 +66,9 @@ class Notebook:
         if not callable(function):
             what = "there is no function called" if function is None else "this is not a function:"
             return Reply(error=f"{what} {name}", missing=True)
-        sent = [to_student(argument) for argument in arguments]
+        # Building a model draws weights, in this process or in another: the test's own random numbers must not tell.
+        with torch.random.fork_rng(devices=[]):
+            sent = [to_student(argument) for argument in arguments]
         before = [_state(argument) for argument in sent]
         try:
             with _quietly(), _out_of_reach(by_hand, self.namespace):

@@ -144,6 +144,8 @@ def from_student(value: Any, depth: int = 0) -> Any:
         return value
     if isinstance(value, str):
         return str.__str__(value)
+    if isinstance(value, torch.Tensor) and value.is_nested:
+        return Foreign("a nested tensor")
     if isinstance(value, torch.Tensor) and (value.layout is not torch.strided or value.dtype not in DTYPES):
         return Foreign(f"a tensor of dtype {value.dtype} and layout {value.layout}")
     if isinstance(value, torch.Tensor):

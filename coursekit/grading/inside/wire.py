@@ -126,8 +126,9 @@ def _plain(value: Any, tensors: list[bytes]) -> Any:
     if value is Ellipsis:
         return ["ellipsis"]
     if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().contiguous()
-        tensors.append(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+        value = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
+        row = value.as_strided((value.numel(),), (1,))  # a single element keeps the strides of what it was cut from
+        tensors.append(row.view(torch.uint8).numpy().tobytes())
         return ["tensor", str(value.dtype).removeprefix("torch."), list(value.shape)]
     if isinstance(value, (list, tuple)):
         kind = "tuple" if isinstance(value, tuple) else "list"
