@@ -119,6 +119,18 @@ def _feedback(args: argparse.Namespace) -> int:
     return feedback(_course(args), args.assignment, student=args.student)
 
 
+def _export(args: argparse.Namespace) -> int:
+    from coursekit.grading.export import export
+
+    return export(_course(args), args.assignment, args.to, args.out, args.title, args.questions)
+
+
+def _report(args: argparse.Namespace) -> int:
+    from coursekit.grading.class_report import report
+
+    return report(_course(args), args.assignment, args.json)
+
+
 def _doctor(args: argparse.Namespace) -> int:
     from coursekit.doctor import doctor
 
@@ -183,6 +195,22 @@ def _parser() -> argparse.ArgumentParser:
     feedback = command("feedback", _feedback, "write an HTML page per student to feedback/")
     feedback.add_argument("assignment", metavar="ASSIGNMENT")
     feedback.add_argument("--student", metavar="ID", help="only this student")
+
+    export = command("export", _export, "write the grades as CSV, for Canvas, for Moodle, or plain")
+    which = export.add_mutually_exclusive_group(required=True)
+    which.add_argument("assignment", metavar="ASSIGNMENT", nargs="?")
+    which.add_argument("--all", action="store_true", help="all assignments that somebody was graded for")
+    export.add_argument("--to", choices=["plain", "canvas", "moodle"], default="plain", help="whom for (default plain)")
+    export.add_argument("--out", type=Path, metavar="FILE", help="write it to FILE (default: print it)")
+    export.add_argument("--title", metavar="TEXT", default="",
+                        help='what it is called there, in Canvas with its number: "FGSM (1234)"')  # fmt: skip
+    export.add_argument("--questions", action=argparse.BooleanOptionalAction, default=None,
+                        help="a column for each question (default: in plain)")  # fmt: skip
+
+    about = "show how the class did, question by question, and what failed most often"
+    report = command("report", _report, about)
+    report.add_argument("assignment", metavar="ASSIGNMENT")
+    report.add_argument("--json", type=Path, metavar="FILE", help="also write it to FILE")
 
     about = "show versions and devices, what is missing, and the command that mends it"
     command("doctor", _doctor, about)

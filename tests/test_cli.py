@@ -10,7 +10,7 @@ import pytest
 from coursekit import cli
 from coursekit.grading.course import CourseError
 
-COMMANDS = ["lab", "check", "build", "grade", "feedback", "doctor", "demo"]
+COMMANDS = ["lab", "check", "build", "grade", "feedback", "export", "report", "doctor", "demo"]
 
 
 @pytest.fixture

@@ -214,14 +214,17 @@ class Book:
 
     # --- what feedback needs
 
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Gradebook]:
+        """nbgrader's own view of it, for whoever reads all of it. Errors are as clear as they are here."""
+        with self._clear_errors():
+            yield self._book
+
     def entries(self, assignment: str, student: str, notebook: str) -> dict[str, Entry]:
         """What is recorded for each question, by grade id. Empty if nothing is."""
         submitted = self._find(assignment, student, notebook)
         grades = submitted.grades if submitted is not None else []
-        return {
-            grade.name: Entry(grade.score, grade.max_score, grade.needs_manual_grade, grade.manual_score is not None)
-            for grade in grades
-        }
+        return {grade.name: Entry.of(grade) for grade in grades}
 
     def comments(self, assignment: str, student: str, notebook: str) -> dict[str, str]:
         """Comments a person made, by the id of the solution or answer."""
@@ -257,6 +260,11 @@ class Entry:
     max: float
     waiting: bool
     by_hand: bool
+
+    @classmethod
+    def of(cls, grade: Grade) -> Entry:
+        """From nbgrader's row."""
+        return cls(grade.score, grade.max_score, grade.needs_manual_grade, grade.manual_score is not None)
 
 
 COLUMN = 128  # characters that nbgrader's columns for names hold
