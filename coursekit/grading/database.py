@@ -16,7 +16,7 @@ import sqlalchemy
 from nbgrader.api import Base, Gradebook, get_alembic_version
 from nbgrader.api import Course as CourseRow
 from sqlalchemy import URL, Connection
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import scoped_session
 
 from coursekit.grading.course import Course, CourseError
@@ -65,17 +65,18 @@ def is_there(url: URL) -> bool:
     return bool(found)
 
 
-def create(url: URL, course_id: str) -> None:
-    """A new, empty gradebook: complete or not there at all, because nbgrader does not recover from half of one.
+def create(url: URL, course_id: str, before: Path) -> bool:
+    """A new gradebook: complete or not there at all, because nbgrader does not recover from half of one.
 
-    Does nothing if another program has made it in the meantime.
+    before: the file that a gradebook on a server takes over where there is one; returns whether it did. Does nothing
+    if another program has made the gradebook in the meantime.
     """
     # nbgrader calls the program `alembic`, which the environment's bin folder has and PATH may not.
     os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
     if file := _file(url):
         _create_file(file, course_id)
-    else:
-        _create_tables(url, course_id)
+        return False
+    return _create_tables(url, course_id, before)
 
 
 def _file(url: URL) -> Path | None:
@@ -93,7 +94,7 @@ def _create_file(path: Path, course_id: str) -> None:
         shutil.move(new, path)
 
 
-def _create_tables(url: URL, course_id: str) -> None:
+def _create_tables(url: URL, course_id: str, before: Path) -> bool:
     """What nbgrader's Gradebook does at first, but in one transaction, which a server's tables allow."""
     version = get_alembic_version()
     engine = sqlalchemy.create_engine(url)
@@ -101,11 +102,32 @@ def _create_tables(url: URL, course_id: str) -> None:
         with engine.begin() as connection:
             _lock(connection)
             if sqlalchemy.inspect(connection).get_table_names():  # somebody else was faster
-                return
+                return False
             Base.metadata.create_all(connection)
             connection.execute(sqlalchemy.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
             connection.execute(sqlalchemy.text("INSERT INTO alembic_version VALUES (:version)"), {"version": version})
+            if before.exists():
+                _copy(before, connection)
+                return True
             connection.execute(sqlalchemy.insert(CourseRow.__table__).values(id=course_id))
+            return False
+    finally:
+        engine.dispose()
+
+
+def _copy(file: Path, target: Connection) -> None:
+    """All that is in a gradebook of this nbgrader's."""
+    engine = sqlalchemy.create_engine(URL.create("sqlite", database=str(file)))
+    try:
+        with engine.connect() as source:
+            for table in Base.metadata.sorted_tables:  # what a row refers to comes before it
+                rows = [dict(row) for row in source.execute(sqlalchemy.select(table)).mappings()]
+                if rows:
+                    target.execute(sqlalchemy.insert(table), rows)
+    except SQLAlchemyError as error:
+        raise CourseError(
+            f"{file} cannot be taken over to the server: {in_words(error)}; mend that, or move the file away"
+        ) from error
     finally:
         engine.dispose()
 

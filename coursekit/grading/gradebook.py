@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -46,18 +47,29 @@ class Book:
             if not database.is_there(url):
                 if readonly:
                     raise CourseError(f"no gradebook {self._name}; grade first: coursekit grade ASSIGNMENT")
-                database.create(url, course_id)
+                if database.create(url, course_id, before=course.gradebook):
+                    print(f"Note: {self._name} has taken over all of {course.gradebook}, which is not used any more.",
+                          file=sys.stderr)  # fmt: skip
             self._book = Gradebook(url, course_id)
         # nbgrader commits after every row. Within a submission that becomes a flush; `transaction` commits.
         self._commit = self._book.db.commit
         self._book.db.commit = self._flush
         if not readonly:
-            self.check_writable()
+            try:
+                self.check_writable()
+            except CourseError:
+                self.close()
+                raise
 
     def __enter__(self) -> Book:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """What is not committed is lost."""
+        database.rollback(self._book.db)  # which, unlike nbgrader's own closing, stands a server that has hung up
         self._book.close()
 
     def check_writable(self) -> None:

@@ -153,14 +153,17 @@ def hand_in_marked(course, count: int, filled, hand_in, marks: Path) -> None:
         hand_in(course, student, notebook)
 
 
-def grade_and_kill(course, dask, choose: random.Random, most: int) -> tuple[subprocess.CompletedProcess, int]:
-    """Grade the course on the cluster, and kill workers at random moments. Returns how that went, and the kills."""
+def grade_and_kill(
+    course, dask, choose: random.Random, most: int, pause: float = 2.0
+) -> tuple[subprocess.CompletedProcess, int]:
+    """Grade the course on the cluster, and kill workers at random moments, `pause` seconds apart at most. Returns how
+    that went, and the kills."""
     over, kills = threading.Event(), 0
 
     def kill() -> None:
         nonlocal kills
         assert eventually(lambda: list(course.results.glob("tiny/*.json")))
-        while kills < most and not over.wait(choose.uniform(0.1, 2.0)):
+        while kills < most and not over.wait(choose.uniform(0.1, pause)):
             kills += dask.kill_a_worker(choose)
 
     killer = threading.Thread(target=kill)

@@ -1,7 +1,9 @@
 """A gradebook on a PostgreSQL server is the same gradebook: same rows, same tools, nothing double, clear errors."""
 
 import contextlib
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -159,6 +161,32 @@ class TestTheSameAsAFile:
             assert book.average_assignment_score("tiny") == pytest.approx((4.5 + 6) / 2)
 
 
+class TestMoving:
+    """A course that was kept in a file goes on where it was, work by hand included."""
+
+    @pytest.fixture
+    def moved(self, on_disk, on_server):
+        shutil.copytree(on_disk.dir, on_server.dir, dirs_exist_ok=True, ignore=lambda *_: ["nbgrader_config.py"])
+        return on_server
+
+    def test_everything_is_taken_over(self, moved, server, database, capsys):
+        before, content = rows(in_file(moved)), moved.gradebook.read_bytes()
+        with Book(moved, load_config(moved)) as book:
+            assert book.entries("tiny", "half", "tiny")["test-root"].score == 1.0
+        assert "has taken over all of" in capsys.readouterr().err
+        assert rows(server.url(database)) == before
+        assert moved.gradebook.read_bytes() == content
+        with Book(moved, load_config(moved)):
+            assert capsys.readouterr().err == "", "once is enough"
+
+    def test_or_nothing_is(self, moved, server, database):
+        with contextlib.closing(sqlite3.connect(moved.gradebook)) as connection:
+            connection.execute("ALTER TABLE grade DROP COLUMN extra_credit")
+        with pytest.raises(CourseError, match="cannot be taken over to the server: made by another version"):
+            Book(moved, load_config(moved))
+        assert server.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'", database) == []
+
+
 class TestSeveralAtOnce:
     def test_two_graders_who_share_a_new_gradebook(self, new_course, expected, on_server, server, database, a_class):
         """Each from a folder of their own, both the same students."""
@@ -212,6 +240,7 @@ class TestInterrupted:
     def test_killed_while_it_makes_the_gradebook(self, on_server, server, database):
         code = (
             "import sys; from pathlib import Path; from coursekit.grading.build import load_config\n"
+            "from coursekit.grading import database; database.BUSY_SECONDS = 120\n"
             "from coursekit.grading.course import Course; from coursekit.grading.gradebook import Book\n"
             "course = Course(Path(sys.argv[1])); Book(course, load_config(course))"
         )
@@ -225,7 +254,7 @@ class TestInterrupted:
         blocker.execute("CREATE EVENT TRIGGER hold ON ddl_command_end EXECUTE FUNCTION hold()")
         with subprocess.Popen([sys.executable, "-c", code, on_server.dir]) as process:
             waits = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 0 AND NOT granted"
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 120
             while not blocker.execute(waits).fetchall():
                 assert time.monotonic() < deadline
                 assert process.poll() is None
