@@ -24,7 +24,7 @@ WAIT = "import os, sys\nsys.stdin.readline()\n"
 def group():
     """group(memory, processes): a control group that is removed afterwards."""
     if reason := cgroup.why_not():
-        pytest.skip(reason)
+        pytest.skip(f"elsewhere: {reason}")
     made = []
 
     def make(memory=256 * MB, processes=64):
@@ -228,13 +228,13 @@ def delegated():
     """(a group of version 2 as systemd delegates one, the controllers that it was given)."""
     mounts = [place for name, _, place in cgroup._mounts(Path("/proc/self/mountinfo").read_text()) if not name]
     if not mounts or not os.access(mounts[0] / "cgroup.subtree_control", os.W_OK) or os.getuid() != 0:
-        pytest.skip("no right to make groups of version 2 here")
+        pytest.skip("elsewhere: no right to make groups of version 2 here")
     top = mounts[0]
     switch = top / "cgroup.subtree_control"
     before, there_are = switch.read_text().split(), (top / "cgroup.controllers").read_text().split()
     wanted = [name for name in (*cgroup.NEEDED, "hugetlb") if name in there_are]
     if not wanted:
-        pytest.skip("no controllers in version 2 here")
+        pytest.skip("elsewhere: no controllers in version 2 here")
     added = [name for name in wanted if name not in before]
     folder = top / f"{cgroup.PREFIX}{os.getpid()}-delegated"
     with contextlib.suppress(OSError):
@@ -296,7 +296,7 @@ except OSError as error:
 def test_bounds_in_a_delegated_group(delegated):
     folder, controllers = delegated
     if not set(cgroup.NEEDED) <= set(controllers):
-        pytest.skip("memory and processes are not bounded by version 2 here")
+        pytest.skip("elsewhere: memory and processes are not bounded by version 2 here")
     first, second, third = run_python(
         enter(folder)
         + """

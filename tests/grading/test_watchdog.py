@@ -228,7 +228,7 @@ def test_who_may_not_look_closely_still_sees_what_is_too_much():
     command = [sys.executable, "-c", textwrap.dedent(script)]
     said = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=60, check=True).stdout
     if said == "open\n":
-        pytest.skip("every process may look into every other here")
+        pytest.skip("elsewhere: every process may look into every other here")
     assert said == "used more than 0.0976562 GB of memory|\n"
 
 
