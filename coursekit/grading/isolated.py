@@ -41,6 +41,7 @@ from coursekit.grading.attempt import (
     Run,
     RunError,
     is_test,
+    plain,
 )
 from coursekit.grading.inside import ENDED
 from coursekit.grading.limits import CELL_LIMIT, TIME_LIMIT
@@ -82,13 +83,14 @@ class Pool:
         """End both zygotes, and with them all that they have started."""
         self._student.close()
         self._examiner.close()
+        sandbox.cgroup.tidy()
 
     def run(
         self, notebook: NotebookNode, *, skip: Iterable[str] = (), files: Iterable[tuple[str, Path]] = (),
         given: Given = NOTHING_GIVEN, cell_limit: float = CELL_LIMIT, time_limit: float = TIME_LIMIT,
         cancel: threading.Event | None = None, progress: Callable[[int, int], object] | None = None,
     ) -> Run:  # fmt: skip
-        """See `run.run`. time_limit holds for the student's cells, and once more for the calls of the tests.
+        """See `run.run`. time_limit holds for the student's cells; the calls of each test may take cell_limit.
 
         RunError: something of ours failed, a zygote was killed for instance; it is started anew for the next one.
         """
@@ -103,15 +105,17 @@ class Pool:
 
     def student(self, job: dict, files: dict[str, Path], channels: list[socket.socket]) -> Child:
         """A process for the student's cells. channels: one end of a socket for each test."""
-        if self._nested:
-            return Child(self._student, job, files, channels)
-        # Where a sandbox cannot be made within a sandbox, each gets a zygote of its own: slower by its imports.
-        zygote = Zygote("student", nested=False)
-        return Child(zygote, job, files, channels, last=True)
+        return self._child(self._student, job, files, channels)
 
     def examiner(self, job: dict, files: dict[str, Path], channels: list[socket.socket]) -> Child:
         """A process for the test cells."""
-        return Child(self._examiner, job, files, channels)
+        return self._child(self._examiner, job, files, channels)
+
+    def _child(self, zygote: Zygote, job: dict, files: dict[str, Path], channels: list[socket.socket]) -> Child:
+        if self._nested:
+            return Child(zygote, job, files, channels)
+        # Where a sandbox cannot be made within a sandbox, each gets a zygote of its own: slower by its imports.
+        return Child(zygote.another(), job, files, channels, last=True)
 
 
 class Submission(Attempt):
@@ -135,7 +139,10 @@ class Submission(Attempt):
             job = self.job()
             order = [cell["id"] for cell in job["cells"]]
             self._taken.clear()
+            started = time.monotonic()
             process = self._launch(job)
+            if self.outcomes:  # to start again, for the sake of the other questions, is on the student's time
+                self.left -= time.monotonic() - started
             try:
                 complete = self._follow(process, order) or self.out_of_time
             finally:
@@ -166,7 +173,7 @@ class Submission(Attempt):
         elif outcome.status == "ran":
             self._taken.add(id)
         else:
-            super().finish(id, Outcome("died", f"the notebook was in no state to be asked: {outcome.reason}"))
+            super().finish(id, Outcome("died", plain(f"the notebook was in no state to be asked: {outcome.reason}")))
 
     def _launch(self, job: dict) -> Child:
         pairs = {cell["id"]: socket.socketpair() for cell in job["cells"] if cell["test"]}
@@ -198,7 +205,7 @@ class Submission(Attempt):
         job = {
             "imports": list(self._given.imports), "setup": [self._cell(id) for id in self._setup()],
             "tests": [self._cell(id) for id in tests], "threads": 1,
-            "cell_limit": self.limits.cell, "time_limit": self.limits.total,
+            "cell_limit": self.limits.cell,
         }  # fmt: skip
         examiner = self._pool.examiner(job, dict(self._given.files), [self._channels[id] for id in tests])
         try:
@@ -235,8 +242,8 @@ class Submission(Attempt):
                 return tests[tests.index(current) + 1 :]
             if time.monotonic() - watched > WATCH_EVERY:
                 watched = time.monotonic()
-                if self._process is not None and self._process.too_much():
-                    self._process.end()  # the examiner sees that nobody answers
+                if self._process is not None:
+                    self._process.curb()
             event = examiner.next_event(0.1)
             if event is None:
                 continue
@@ -252,13 +259,15 @@ class Submission(Attempt):
             elif kind == "output" and id in self.tests:
                 self.take_output(id, event.get("output"))
             elif kind == "end":
-                self._close(id)
                 self._judge(id, event)
+                self._close(id)
 
     def _close(self, test: str) -> None:
         """Nobody asks this test's snapshot any more."""
         if (channel := self._channels.pop(test, None)) is not None:
             channel.close()
+            if self._process is not None:
+                self._process.next_test()
 
     def _judge(self, id: str, event: dict) -> None:
         if event.get("fate"):
@@ -269,7 +278,7 @@ class Submission(Attempt):
         elif event.get("ok"):
             outcome = Outcome("ran")
         else:
-            outcome = Outcome("raised", str(event.get("error"))[:500])
+            outcome = Outcome("raised", plain(event.get("error")))
         # For a locked cell this replaces what became of it beside the student's code: that is not ours to answer for.
         self.outcomes[id] = outcome
         if self.progress is not None:
@@ -288,19 +297,21 @@ class Zygote:
     """A preloaded process in a sandbox. Started when it is first needed, and again when it has gone."""
 
     def __init__(self, role: str, nested: bool, folders: tuple[str, ...] = ()) -> None:
+        self._settings = role, nested, folders
         self._command = bubblewrap.command(
-            "-m",
-            "coursekit.grading.inside.zygote",
-            role,
-            "nested" if nested else "alone",
-            nested=nested,
-            folders=folders,
-        )
+            "-m", "coursekit.grading.inside.zygote", role, "nested" if nested else "alone",
+            nested=nested, folders=folders,
+        )  # fmt: skip
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen | None = None
-        with self._lock:
-            self._start()
+        if nested:
+            with self._lock:
+                self._start()
+
+    def another(self) -> Zygote:
+        """One like this, for a single child."""
+        return Zygote(*self._settings)
 
     def fork(self, descriptors: list[int]) -> None:
         """Have a child forked that holds these descriptors. Raises RunError."""
@@ -314,9 +325,10 @@ class Zygote:
                 raise RunError(f"the zygote is gone: {error.strerror}") from error
 
     def wait(self) -> None:
-        """Wait until it is ready to fork. Raises RunError."""
-        with self._lock:
-            self._revive()
+        """Wait until it is ready to fork. Raises RunError. One for a single child starts only with it."""
+        if self._settings[1]:
+            with self._lock:
+                self._revive()
 
     def close(self) -> None:
         """End it, and all that it has started."""
@@ -456,7 +468,6 @@ class Child(Process):
 
     def _over(self) -> None:
         self._ended.set()
-        time.sleep(0.05)  # what was said before is still on its way
         self._pipes.gone()
 
     def next_event(self, timeout: float) -> dict | None:
@@ -475,6 +486,18 @@ class Child(Process):
         """The student's cells are done: nothing more is heard of them, and what still runs of them is ended."""
         self._order(b"k")
         self._pipes.stop()
+
+    def next_test(self) -> None:
+        """The snapshot of the test that was run is ended, with all that it has started."""
+        self._excess = ""
+        self._order(b"n")
+
+    def curb(self) -> None:
+        """While a test is run: if the submission uses too much, end all but the snapshots that wait. Where the kernel
+        keeps the bounds, it has ended what went beyond them itself."""
+        if not self._bounds.by_kernel and (excess := self._bounds.exceeded()):
+            self._excess = excess
+            self._order(b"s")  # the examiner sees that nobody answers
 
     def _order(self, order: bytes) -> bool:
         try:

@@ -2,12 +2,11 @@
 
 It imports what notebooks and checks need, does nothing in several threads (a child forked after that may hang), and
 then forks a child for every message on its stdin, a socket of whole messages; the descriptors that come with the
-message are the child's. The child becomes process 1 of namespaces of its own and starts the process that does the work:
+message are the child's. Where namespaces cannot be nested it is "alone": it serves one message, without a fork. The child becomes process 1 of namespaces of its own and starts the process that does the work:
 
     zygote -- process 1 of the submission -- the student's process (or the examiner)
 
-Process 1 runs nobody's code. It reads the job and the files from the first descriptor, hands "i" (interrupt) and "k"
-(kill) on, tells when the process has ended, and when the grader closes its end, it ends, and all else with it.
+Process 1 reads the job and the files from the first descriptor; what it does then is in `keeper.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import gc
 import importlib
 import json
 import os
-import select
 import shutil
 import signal
 import socket
@@ -24,7 +22,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from coursekit.grading.inside import DISMISSED
+from coursekit.grading.inside.keeper import Keeper, tell
 from coursekit.grading.sandbox import jail
 
 MODULES = (
@@ -48,10 +46,11 @@ def main(role: str, nested: bool) -> None:
     gc.freeze()  # the collector would write to every page that the children share
     grader.send(b"ready")
     while True:
-        message, descriptors, _, _ = socket.recv_fds(grader, 4096, 64)
+        message, descriptors, _, _ = socket.recv_fds(grader, 4096, 253)
         if not message:
             return
-        if os.fork() == 0:
+        # Alone, it becomes process 1 of the submission itself, which nothing in there can end.
+        if not nested or os.fork() == 0:
             grader.close()
             _child(role, nested, descriptors)
         for descriptor in descriptors:
@@ -79,17 +78,21 @@ def _child(role: str, nested: bool, descriptors: list[int]) -> None:
     try:
         if nested:
             jail.enter()
+        else:
+            jail.keep_shut()
         jail.make_box()
         tell(control, {"here": True})  # the kernel adds our number, by which the grader knows us
         job = _read_job(control)
         work = importlib.import_module(f"coursekit.grading.inside.{role}").main
+        announced, job["announce"] = os.pipe()
         process = os.fork()
         if process == 0:
             control.close()
+            os.close(announced)
             _work(work, job, descriptors[1:])
-        for descriptor in descriptors[1:]:
+        for descriptor in (*descriptors[1:], job["announce"]):
             os.close(descriptor)
-        _watch(control, process)
+        Keeper(control, process, announced).keep()
     except BaseException as error:
         tell(control, {"failed": f"{type(error).__name__}: {error}"})
     os._exit(1)
@@ -114,44 +117,6 @@ def _read_job(control: socket.socket) -> dict:
         if stream.read(1) != b"\n":
             raise ValueError("the job is not complete")
     return job
-
-
-def _watch(control: socket.socket, process: int) -> None:
-    """Process 1's whole life: until the grader lets go."""
-    orders = {b"i": signal.SIGINT, b"k": signal.SIGKILL}
-    while True:
-        process = _reap(control, process)
-        if select.select([control], [], [], 0.02)[0]:
-            order = control.recv(1)
-            if not order:
-                os._exit(0)
-            if process:
-                os.kill(process, orders[order])
-
-
-def _reap(control: socket.socket, process: int) -> int:
-    """Take leave of all that has ended; tell the grader if it is the process we started. Returns it while it runs."""
-    try:
-        while True:
-            ended, status = os.waitpid(-1, os.WNOHANG)
-            if not ended:
-                break
-            code = os.waitstatus_to_exitcode(status)
-            if ended == process:
-                tell(control, {"ended": code})
-                process = 0
-            elif code != DISMISSED:
-                tell(control, {"left": code})
-    except ChildProcessError:
-        pass
-    return process
-
-
-def tell(control: socket.socket, message: dict) -> None:
-    try:
-        control.sendall(json.dumps(message).encode() + b"\n")
-    except OSError:
-        os._exit(0)  # the grader is gone
 
 
 if __name__ == "__main__":

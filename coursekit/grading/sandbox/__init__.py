@@ -12,7 +12,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from coursekit.grading.sandbox import bubblewrap
+from coursekit.grading.sandbox import bubblewrap, cgroup
 from coursekit.grading.sandbox.bounds import Bounds
 
 STARTS = 20  # seconds
@@ -74,4 +74,4 @@ def _try(code: str, nested: bool) -> str:
     return (run.stderr.strip().splitlines() or ["no reason given"])[-1] if run.returncode else ""
 
 
-__all__ = ["Bounds", "Unavailable", "bubblewrap", "nesting"]
+__all__ = ["Bounds", "Unavailable", "bubblewrap", "cgroup", "nesting"]

@@ -24,6 +24,11 @@ class Bounds:
         # A bound on processes by the kernel makes a start fail, which is enough; so is one on memory.
         self._watch = None if self._group is not None else Watch(pid)
 
+    @property
+    def by_kernel(self) -> bool:
+        """Whether the kernel keeps the bounds, and ends by itself what goes beyond them."""
+        return self._group is not None
+
     def exceeded(self) -> str:
         """What is over its bound, in words; empty if nothing is."""
         if self._group is not None:

@@ -108,6 +108,16 @@ def create(memory: int, processes: int) -> Group | None:
         return None
 
 
+def tidy(patience: float = 2.0) -> None:
+    """Remove the groups whose processes took too long to be gone, now that they are. patience: seconds."""
+    until = time.monotonic() + patience
+    while _left and (where := hierarchy()) is not None:
+        _remove_stale(where)
+        if time.monotonic() > until:
+            break
+        time.sleep(0.01 * bool(_left))
+
+
 class Group:
     """A control group for one submission. Raises OSError if it cannot be made."""
 
