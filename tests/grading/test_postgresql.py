@@ -17,7 +17,9 @@ from postgresql_server import NEEDED, programs, running
 from test_stock import nbgrader
 
 from coursekit.grading.build import load_config
+from coursekit.grading.class_report import report
 from coursekit.grading.course import CourseError
+from coursekit.grading.export import export
 from coursekit.grading.feedback import feedback
 from coursekit.grading.grade import grade, grade_class
 from coursekit.grading.gradebook import Book
@@ -118,6 +120,13 @@ def rows(url: str) -> dict[str, list[tuple]]:
     return {table: sorted(says, key=repr) for table, says in found.items()}
 
 
+def as_exported(course) -> str:
+    """The table for a learning platform, and the report on the class."""
+    table, summary = course.dir / "exported.csv", course.dir / "report.json"
+    assert export(course, "tiny", out=table) == report(course, "tiny", json_file=summary) == 0
+    return table.read_text() + summary.read_text()
+
+
 def in_file(course) -> str:
     return f"sqlite:///{course.gradebook}"
 
@@ -150,6 +159,9 @@ class TestTheSameAsAFile:
         pages = [(course.feedback / "half" / "tiny" / "tiny.html").read_text() for course in (on_disk, on_server)]
         assert "Nearly." in pages[0]
         assert pages[0] == pages[1]
+        exported = [as_exported(course) for course in (on_disk, on_server)]
+        assert "Zoë" in exported[0]
+        assert exported[0] == exported[1]
 
         # nbgrader's own tools read it.
         nbgrader(on_server, "export", "--to", "grades.csv")
