@@ -116,7 +116,7 @@ def _grade(args: argparse.Namespace) -> int:
 def _feedback(args: argparse.Namespace) -> int:
     from coursekit.grading.feedback import feedback
 
-    return feedback(_course(args), args.assignment, student=args.student)
+    return feedback(_course(args), args.assignment, student=args.student, hidden=args.hidden)
 
 
 def _export(args: argparse.Namespace) -> int:
@@ -195,6 +195,8 @@ def _parser() -> argparse.ArgumentParser:
     feedback = command("feedback", _feedback, "write an HTML page per student to feedback/")
     feedback.add_argument("assignment", metavar="ASSIGNMENT")
     feedback.add_argument("--student", metavar="ID", help="only this student")
+    feedback.add_argument("--hidden", choices=["no", "hints", "full"], default="no",
+                          help="of hidden cases show how they went, their hints too, or all (default no)")  # fmt: skip
 
     export = command("export", _export, "write the grades as CSV, for Canvas, for Moodle, or plain")
     which = export.add_mutually_exclusive_group(required=True)

@@ -1,7 +1,7 @@
 """`coursekit feedback`: a page for each student, from the autograded notebook and the gradebook.
 
-One HTML file without scripts or anything from elsewhere. All text is escaped. Hidden tests are not shown: of a hidden
-case the student sees that there is one, how it went, and its hint.
+One HTML file without scripts or anything from elsewhere. All text is escaped. Hidden tests are shown as far as the
+instructor says, at first not: of a hidden case the student sees that there is one, and how it went.
 """
 
 from __future__ import annotations
@@ -26,12 +26,16 @@ from coursekit.grading.score import BLAMED, MIME
 from coursekit.grading.source import HIDDEN_TESTS
 from coursekit.grading.task import SCHEME_TAG
 
+# How much of a hidden case students see: that there is one; its hint, too; everything.
+HIDDEN = ("no", "hints", "full")
 MARKS = {"passed": "✓", "partial": "◐", "wrong": "✗", "manual": "…", "not attempted": "–"}
 
 
-def feedback(course: Course, assignment: str, student: str | None = None) -> int:
+def feedback(course: Course, assignment: str, student: str | None = None, hidden: str = "no") -> int:
     """Write `feedback/<student>/<assignment>/<notebook>.html` for everybody who was graded, or for one student.
-    Returns the exit code: 1 if a page could not be made."""
+
+    hidden: what is shown of hidden cases, one of HIDDEN. Returns the exit code: 1 if a page could not be made.
+    """
     names = [path.stem for path in course.notebooks(assignment)]
     students = _graded_students(course, assignment, student)
     written = 0
@@ -40,7 +44,7 @@ def feedback(course: Course, assignment: str, student: str | None = None) -> int
         for name in students:
             for notebook in names:
                 try:
-                    page = _page(course, book, assignment, name, notebook)
+                    page = _page(course, book, assignment, name, notebook, hidden)
                 except _NoResult as missing:
                     failed.append(f"{name}: {missing}")
                     continue
@@ -100,7 +104,7 @@ def _graded_students(course: Course, assignment: str, student: str | None) -> li
     return found if student is None else [student]
 
 
-def _page(course: Course, book: Book, assignment: str, student: str, name: str) -> dict[str, Any]:
+def _page(course: Course, book: Book, assignment: str, student: str, name: str, hidden: str) -> dict[str, Any]:
     path = course.autograded / student / assignment / f"{name}.ipynb"
     try:
         notebook = nbformat.read(path, as_version=4)
@@ -109,7 +113,7 @@ def _page(course: Course, book: Book, assignment: str, student: str, name: str) 
     entries = book.entries(assignment, student, name)
     if not entries:
         raise _NoResult(f"nothing about {name} is in the gradebook; grade again")
-    questions = _questions(notebook, entries, book.comments(assignment, student, name))
+    questions = _questions(notebook, entries, book.comments(assignment, student, name), hidden)
     penalty = book.late_penalty(assignment, student, name)
     score = max(sum(entry.score for entry in entries.values()) - penalty, 0.0)
     most = sum(entry.max for entry in entries.values())
@@ -130,7 +134,9 @@ def _percent(part: float, whole: float) -> float:
     return round(min(100.0, 100 * part / whole), 1) if whole else 0.0
 
 
-def _questions(notebook: NotebookNode, entries: dict[str, Entry], comments: dict[str, str]) -> list[Question]:
+def _questions(
+    notebook: NotebookNode, entries: dict[str, Entry], comments: dict[str, str], hidden: str
+) -> list[Question]:
     questions = []
     heading = ""
     solutions: list[str] = []
@@ -140,7 +146,7 @@ def _questions(notebook: NotebookNode, entries: dict[str, Entry], comments: dict
         if meta.get("grade") and id in entries:
             about = [id] if meta.get("solution") else solutions
             said = [comments[name] for name in about if name in comments]
-            questions.append(_question(cell, entries[id], heading, said))
+            questions.append(_question(cell, entries[id], heading, said, hidden))
         if meta.get("solution") and not meta.get("grade"):
             solutions.append(id)
         elif is_test(cell):
@@ -154,11 +160,11 @@ def _questions(notebook: NotebookNode, entries: dict[str, Entry], comments: dict
     return questions
 
 
-def _question(cell: NotebookNode, entry: Entry, heading: str, comments: list[str]) -> Question:
+def _question(cell: NotebookNode, entry: Entry, heading: str, comments: list[str], hidden: str) -> Question:
     result = cell.metadata.get("coursekit", {})
     id = cell.metadata.nbgrader.grade_id
     status, reason = result.get("status", "manual"), result.get("reason", "")
-    told = _discreet(result.get("cases", []))
+    told = _told(result.get("cases", []), hidden)
     cases = [_case(case) for case in told]
     if entry.by_hand:
         status, reason = (
@@ -167,9 +173,14 @@ def _question(cell: NotebookNode, entry: Entry, heading: str, comments: list[str
         )
     elif status == "error":
         status, reason = "manual", "the automatic check did not work here; a person will look at it"
-    elif told:
+    elif told and hidden != "full":
         reason = _reason(told, status, reason)
-    elif status in ("wrong", "crashed") and f"BEGIN {HIDDEN_TESTS}" in cell.source and not reason.startswith(BLAMED):
+    elif (
+        hidden != "full"
+        and status in ("wrong", "crashed")
+        and f"BEGIN {HIDDEN_TESTS}" in cell.source
+        and not reason.startswith(BLAMED)
+    ):
         # What failed may be a hidden line, and its message or the student's own error may quote what it tried.
         reason = "a line of the test fails, or your code raises an error there"
     answer = None
@@ -189,9 +200,6 @@ def _case(case: dict[str, Any]) -> dict[str, str]:
     status = case["status"]
     shown = {"status": status, "css": status.replace(" ", "-"), "mark": MARKS.get(status, "!")}
     hint = case["hint"] if status != "passed" else ""
-    if case["hidden"]:
-        # Neither title nor values: they would tell what is tried.
-        return shown | {"title": "hidden case", "got": "", "expected": "", "hint": hint}
     return shown | {"title": case["title"], "got": case["got"], "expected": case["expected"], "hint": hint}
 
 
@@ -199,11 +207,24 @@ def _case(case: dict[str, Any]) -> dict[str, str]:
 WITHHELD = {"wrong": "another value", "crashed": "an error"}
 
 
-def _discreet(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The cases without what came out of the student's function after a hidden one had been tried: it may have kept
-    what it was given, and tell it later."""
-    first = next((index for index, case in enumerate(cases) if case["hidden"]), len(cases))
-    return [*cases[: first + 1], *(case | {"got": WITHHELD.get(case["status"], "")} for case in cases[first + 1 :])]
+def _told(cases: list[dict[str, Any]], hidden: str) -> list[dict[str, Any]]:
+    """The cases as a student may see them: of hidden ones neither title nor values, which would tell what is tried.
+
+    What came out of the student's function after a hidden case had been tried is withheld, too: it may have kept what
+    it was given, and tell it later.
+    """
+    if hidden == "full":
+        return cases
+    told: list[dict[str, Any]] = []
+    for case in cases:
+        if case["hidden"]:
+            hint = case["hint"] if hidden == "hints" else ""
+            told.append(case | {"title": "hidden case", "got": "", "expected": "", "hint": hint})
+        elif any(before["hidden"] for before in told):
+            told.append(case | {"got": WITHHELD.get(case["status"], "")})
+        else:
+            told.append(case)
+    return told
 
 
 def without_hidden_cases(cell: NotebookNode, delimiter: str) -> None:
@@ -230,7 +251,7 @@ def _drawn_anew(report: dict[str, Any]) -> NotebookNode:
     from coursekit.checks import table  # here: it needs torch, which takes seconds to come
 
     try:
-        cases = [_masked(case) for case in _discreet(report["cases"])]
+        cases = [_masked(case) for case in _told(report["cases"], "no")]
         masked = {**report, "reason": "", "cases": cases}
         return NotebookNode({"text/html": table.as_html(masked), "text/plain": table.as_text(masked)})
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -240,7 +261,7 @@ def _drawn_anew(report: dict[str, Any]) -> NotebookNode:
 def _masked(case: dict[str, Any]) -> dict[str, Any]:
     if not case["hidden"]:
         return case
-    return case | _case(case) | {"got": WITHHELD.get(case["status"], "")}
+    return case | {"got": WITHHELD.get(case["status"], "")}  # the table of the checks leaves no cell empty
 
 
 def _reason(cases: list[dict[str, Any]], status: str, reason: str) -> str:

@@ -12,10 +12,13 @@ import pytest
 from grading_samples import by_hand, cell, text
 
 from coursekit import cli
-from coursekit.grading.feedback import feedback
+from coursekit.grading.feedback import _question, feedback
 from coursekit.grading.grade import grade_class
+from coursekit.grading.gradebook import Entry
 
 NASTY = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+
+NASTY_ID = "x<b onclick='alert(3)'>&\""
 
 
 class Page(HTMLParser):
@@ -49,7 +52,7 @@ class Page(HTMLParser):
 def pages(new_course, filled, hand_in):
     """Pages of a small class, by student."""
     course = new_course()
-    hand_in(course, "complete", filled(why=f"Because. {NASTY}"))
+    hand_in(course, "complete", filled(why=f"\u202eBecause. {NASTY}"))
     hand_in(
         course, "wrong", filled(add="def add(a, b):\n    return abs(a) + abs(b)", root=f"def root(x): return {NASTY!r}")
     )
@@ -60,6 +63,7 @@ def pages(new_course, filled, hand_in):
     )
     hand_in(course, "unreadable", b"hello")
     hand_in(course, "untouched", filled(why="", add="raise NotImplementedError()"))
+    hand_in(course, NASTY_ID, filled(add=f"raise RuntimeError({NASTY!r})"))
     damaged = filled()
     damaged.cells = [c for c in damaged.cells if c.id != "test-add"] + [text(f"# {NASTY}")]
     hand_in(course, "damaged", damaged)
@@ -70,7 +74,7 @@ def pages(new_course, filled, hand_in):
 
 
 def test_everybody_has_a_page_that_is_well_formed_and_stands_alone(pages):
-    assert sorted(pages) == ["complete", "crashes", "damaged", "unreadable", "untouched", "wrong"]
+    assert sorted(pages) == ["complete", "crashes", "damaged", "unreadable", "untouched", "wrong", NASTY_ID]
     for source in pages.values():
         page = Page(source)
         assert not page.open
@@ -92,6 +96,42 @@ def test_what_a_student_wrote_is_text_and_never_markup(pages):
     assert "&lt;script&gt;" in pages["complete"]
     for source in pages.values():
         assert NASTY not in source
+    assert f"Feedback for {NASTY_ID}" in Page(pages[NASTY_ID]).words
+    assert "<b onclick" not in pages[NASTY_ID]
+
+
+def test_nothing_could_be_loaded_or_run(pages):
+    """Should something ever get past the escaping, the page itself forbids it."""
+    for source in pages.values():
+        policies = [
+            a.get("content") for tag, a in Page(source).tags if a.get("http-equiv") == "Content-Security-Policy"
+        ]
+        assert policies == ["default-src 'none'; style-src 'unsafe-inline'"]
+
+
+def test_marks_that_turn_the_direction_of_reading_end_with_the_text(pages):
+    assert '<div class="answer" dir="auto">\u202eBecause. ' in pages["complete"]
+    assert re.search(r"\.answer \{ unicode-bidi: isolate; \}", pages["complete"])
+
+
+def luminance(colour: str) -> float:
+    digits = colour.lstrip("#")
+    digits = "".join(2 * digit for digit in digits) if len(digits) == 3 else digits
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_every_colour_of_text_is_readable_by_day_at_night_and_on_paper(pages):
+    """WCAG AA: a contrast of 4.5 to what it stands on."""
+    palettes = re.findall(r":root \{([^}]*)\}", pages["complete"])
+    assert len(palettes) == 3
+    for palette in palettes:
+        colours = dict(re.findall(r"--(\w+): (#\w+)", palette))
+        for ground in ("paper", "shade"):
+            for ink in ("ink", "soft", "good", "bad", "crash", "wait"):
+                dark, light = sorted((luminance(colours[ground]), luminance(colours[ink])))
+                assert (light + 0.05) / (dark + 0.05) >= 4.5, (ink, ground, palette)
 
 
 def test_points_and_reasons(pages):
@@ -120,11 +160,41 @@ def test_points_and_comments_by_hand(pages):
 
 def test_hidden_tests_are_not_shown(pages):
     for student, source in pages.items():
-        assert "negative" not in source, student
+        for secret in ("negative", "below zero"):
+            assert secret not in source, student
         assert "-3" not in Page(source).words
     words = Page(pages["wrong"]).words
-    assert "hidden case Think of what is below zero." in words
-    assert "a hidden case fails. Think of what is below zero." in words
+    assert "✗ wrong hidden case" in words
+    assert "a hidden case fails." in words
+
+
+@pytest.mark.parametrize("hidden", ["no", "hints", "full"])
+def test_they_are_shown_as_far_as_the_instructor_says(hidden):
+    """In a test of cases; and in one of asserts, where the message may tell as much."""
+    case = {
+        "title": "adds negative numbers",
+        "status": "wrong",
+        "got": "3",
+        "expected": "-3",
+        "hint": "Below zero?",
+        "hidden": True,
+    }
+    later = {"title": "adds zero", "status": "wrong", "got": "[-1, -2]", "expected": "0", "hint": "", "hidden": False}
+    result = {"status": "wrong", "reason": "adds negative numbers: 3. Below zero?", "cases": [case, later]}
+    shown = question(result, "", hidden)
+    assert ("adds negative numbers" in shown, "-3" in shown) == (hidden == "full", hidden == "full")
+    assert ("Below zero?" in shown) == (hidden != "no")
+    assert ("[-1, -2]" in shown) == (hidden == "full"), "what a function was given before, it can give away later"
+    asserts = {"status": "wrong", "reason": "AssertionError: add(-1, -2) is 3", "cases": []}
+    assert ("add(-1" in question(asserts, "### BEGIN HIDDEN TESTS", hidden)) == (hidden == "full")
+    assert "add(-1" in question(asserts, "", hidden)
+
+
+def question(result: dict, source: str, hidden: str) -> str:
+    """What a page says about a question with this result."""
+    about = {"grade_id": "test-add", "grade": True, "solution": False, "locked": True, "points": 2}
+    test = nbformat.v4.new_code_cell(source, metadata={"nbgrader": about, "coursekit": result}, id="test-add")
+    return str(_question(test, Entry(0.0, 2.0, False, False), "", [], hidden))
 
 
 @pytest.mark.slow
@@ -149,7 +219,7 @@ def test_nbgraders_own_pages_do_not_show_them_either(new_course, filled, hand_in
         assert "adds small numbers" in page
         for secret in ("negative", "<b>-3", "a=-1", "add(-1", "HIDDEN TESTS"):
             assert secret not in page, (student, secret)
-        assert ("Think of what is below zero." in page) == (student != "right")
+        assert "below zero" not in page
 
 
 def test_writing_again_gives_the_same_bytes_and_only_one_student_is_possible(course, filled, hand_in):
