@@ -23,6 +23,7 @@ from coursekit.grading.limits import OUTPUTS_LIMIT, RICH_LIMIT, TEXT_LIMIT
 
 START_LIMIT = 120.0  # seconds for a process to come up: the machine's time, not the student's
 NOT_REACHED = "not reached"  # how a reason begins when the time was used up before
+PARTS_LIMIT = 500  # kinds of data in one output, lines of a traceback
 GRACE = 2.0  # seconds an interrupted cell has to end
 WATCH_EVERY = 0.25  # seconds between two looks at what a process uses
 
@@ -222,7 +223,7 @@ class Attempt:
             return Outcome("ran")
         if interrupted:
             return Outcome("timed out", too_slow(self.limits.cell))
-        return Outcome("raised", str(event.get("error"))[:500])
+        return Outcome("raised", plain(event.get("error")))
 
     def finish(self, id: str, outcome: Outcome) -> None:
         """The first outcome stands, unless a cell that went well before now does harm."""
@@ -243,16 +244,19 @@ class Attempt:
         """Keep an output of a cell, cleaned and within bounds."""
         if id in self.outcomes:  # a second run, for the sake of the others
             return
-        cleaned = _clean_output(output)
         outputs = self.outputs[id]
+        if len(outputs) > 2 * OUTPUTS_LIMIT:
+            return
+        cleaned = _clean_output(output)
         if cleaned is None:
             return
         size = len(json.dumps(cleaned))
-        if not is_result(cleaned["output_type"], cleaned.get("data", {})):
+        # What a grade is read from is kept, however much was shown before; but only a test's.
+        if not is_test(self.cells[id]) or not is_result(cleaned["output_type"], cleaned.get("data", {})):
             if len(outputs) >= OUTPUTS_LIMIT or size > self._rich_left:
                 return
             self._rich_left -= size
-        elif size > 2 * RICH_LIMIT or len(outputs) > 2 * OUTPUTS_LIMIT:
+        elif size > 2 * RICH_LIMIT:
             return
         if (
             cleaned["output_type"] == "stream"
@@ -288,6 +292,12 @@ class Attempt:
         return Run(self.notebook, self.outcomes)
 
 
+def plain(text: Any) -> str:
+    """What somebody's process says, such that it can be printed and written anywhere."""
+    said = str(text)[:500].encode("utf-8", "replace").decode()
+    return "".join(c if c.isprintable() else " " for c in said)
+
+
 def too_slow(limit: float) -> str:
     """The reason of a cell that was stopped."""
     return f"stopped after {limit:g} s without an end"
@@ -312,6 +322,10 @@ def _clean_output(output: Any) -> dict | None:
         # Through UTF-8 and back: a lone surrogate would make the notebook unwritable.
         output = json.loads(json.dumps(output, ensure_ascii=False).encode("utf-8", "replace"))
         kind = output["output_type"]
+        if any(len(output[name]) > PARTS_LIMIT for name in ("data", "metadata", "traceback") if name in output):
+            return None  # to look at each would take minutes
+        if any(not isinstance(output[name], str) for name in ("name", "text", "ename", "evalue") if name in output):
+            return None
         cleaned = {"output_type": kind} | {name: output[name] for name in _FIELDS[kind]}
         nbformat.validate(from_dict(cleaned), ref="output", version=4, version_minor=5)
     except (KeyError, TypeError, ValueError, RecursionError, nbformat.ValidationError):

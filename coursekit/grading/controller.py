@@ -20,6 +20,7 @@ from coursekit.grading.gradebook import Book
 from coursekit.grading.progress import Progress
 from coursekit.grading.record import read_back, record
 from coursekit.grading.results import Conditions, Graded, Results, key, sync_folder
+from coursekit.grading.sandbox import bubblewrap
 
 LOOK_EVERY = 0.5  # seconds
 SHARED_DISK = 90  # seconds that a file may take to be seen on another machine
@@ -45,11 +46,16 @@ def grade_all(
     start: called with the number of results that are there already, before any submission is run.
     """
     desk = _Desk(course, book, assignment, conditions)
-    waiting = [name for name in names if means.again or not desk.has(name)]
     if means.again:
         desk.forget(names)
-    start(len(names) - len(waiting))
-    results = {name: desk.take(name) for name in names if name not in waiting}
+    there = [name for name in names if desk.has(name)]
+    waiting = sorted(set(names).difference(there))
+    start(len(there))
+    results = {}
+    with Progress(len(there)) as progress:
+        for name in there:
+            results[name] = desk.take(name)
+            progress.one_more()
     with Progress(len(waiting)) as progress, contextlib.closing(_run(desk, waiting, means, progress)) as finished:
         for name, outcome in finished:
             results[name] = desk.take(name, outcome)
@@ -142,6 +148,10 @@ def _run(
                 desk.await_file(outcome)
                 yield name, outcome
         return
+    if desk.conditions.isolation != "none" and (above := bubblewrap.shows(desk.course.dir.resolve())):
+        raise CourseError(
+            f"the course lies in {above}, which students' code can read for the Python in it: move the course elsewhere"
+        )
     with _pool(desk.conditions, means) as pool:
 
         def work(name: str, cancel: threading.Event) -> Graded:

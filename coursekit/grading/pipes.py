@@ -6,13 +6,21 @@ was written by a process that runs students' code: it is bounded, and what canno
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import re
+import select
+import sys
 import threading
+import time
 from typing import IO, Any
 
 from coursekit.grading.limits import RICH_LIMIT, TEXT_LIMIT
+
+LINE_LIMIT = 2 * RICH_LIMIT + (1 << 20)  # bytes
+EVENTS_LIMIT = 64 * 1024**2  # bytes of events that wait to be looked at
+RAW_LIMIT = 4 * 1024**2  # bytes kept of what is printed below Python, over all cells
 
 _MARK = re.compile(rb"\0cell (\d{1,6})\0")
 
@@ -22,8 +30,12 @@ class Pipes:
 
     def __init__(self, events: IO[bytes], raw: IO[bytes]) -> None:
         self._events_pipe, self._raw_pipe = events, raw
-        self._events: queue.Queue[dict] = queue.Queue(maxsize=1000)
+        self._events: queue.Queue[tuple[dict, int]] = queue.Queue(maxsize=1000)
+        self._waiting = 0  # bytes of the events in the queue
         self._raw: dict[int, bytearray] = {}
+        self._raw_left = RAW_LIMIT
+        self._reading = threading.Lock()
+        self._at_end = threading.Event()
         self._stopped = threading.Event()
         self._threads = [threading.Thread(target=read, daemon=True) for read in (self._read_events, self._read_raw)]
         for thread in self._threads:
@@ -32,13 +44,24 @@ class Pipes:
     def next_event(self, timeout: float) -> dict | None:
         """The next event; None if there is none in so many seconds."""
         try:
-            return self._events.get(timeout=timeout)
+            event, size = self._events.get(timeout=timeout)
         except queue.Empty:
             return None
+        self._waiting -= size
+        return event
 
-    def gone(self) -> None:
-        """Put the end among the events, after all that came before."""
-        self._put({"event": "gone"})
+    def gone(self, patience: float = 5.0) -> None:
+        """Put the end among the events, after all that was said before. patience: seconds for somebody who has been
+        started meanwhile, and goes on talking."""
+        until = time.monotonic() + patience
+        while time.monotonic() < until and not self._stopped.is_set():
+            if self._at_end.is_set():
+                return  # and said so itself
+            with self._reading:
+                if not self._events_pipe.closed and not select.select([self._events_pipe], [], [], 0)[0]:
+                    break
+            time.sleep(0.005)
+        self._put({"event": "gone"}, 0)
 
     def raw_output(self) -> dict[int, str]:
         """What was printed below Python, by the place of the cell in the job."""
@@ -58,45 +81,69 @@ class Pipes:
 
     def _read_events(self) -> None:
         rest = b""
-        while chunk := _read(self._events_pipe):
-            if len(rest) + len(chunk) > 2 * RICH_LIMIT + (1 << 20):  # no line of ours is that long
-                rest = b""
-                continue
-            *lines, rest = (rest + chunk).split(b"\n") if b"\n" in chunk else [rest + chunk]
-            for line in lines:
-                try:
-                    event = json.loads(line)
-                except (ValueError, RecursionError):
-                    continue  # not ours: something wrote to our descriptor
-                if isinstance(event, dict):
-                    self._put(event)
-        self.gone()
+        while True:
+            _await(self._events_pipe)
+            with self._reading:
+                chunk = _read(self._events_pipe)
+                if not chunk:
+                    self._at_end.set()
+                    break
+                if len(rest) + len(chunk) > LINE_LIMIT:  # no line of ours is that long
+                    rest = b""
+                    continue
+                *lines, rest = (rest + chunk).split(b"\n") if b"\n" in chunk else [rest + chunk]
+                for line in lines:
+                    self._take(line)
+        self._put({"event": "gone"}, 0)
 
-    def _put(self, event: dict) -> None:
+    def _take(self, line: bytes) -> None:
+        try:
+            event = json.loads(line)
+        except (ValueError, RecursionError):
+            return  # not ours: something wrote to our descriptor
+        if isinstance(event, dict):
+            self._put(event, len(line))
+
+    def _put(self, event: dict, size: int) -> None:
         while not self._stopped.is_set():
+            if self._waiting + size > EVENTS_LIMIT and not self._events.empty():
+                time.sleep(0.01)  # whoever talks has to wait
+                continue
             try:
-                return self._events.put(event, timeout=0.5)
+                self._events.put((event, size), timeout=0.5)
             except queue.Full:
                 continue
-        return None
+            self._waiting += size
+            return
 
     def _read_raw(self) -> None:
         number, rest = -1, b""
         while chunk := _read(self._raw_pipe):
             rest += chunk
-            while mark := _MARK.search(rest):
-                self._keep(number, rest[: mark.start()])
-                number, rest = int(mark[1]), rest[mark.end() :]
-            cut = rest.rfind(b"\0", max(0, len(rest) - 16))  # a mark may be cut in two
+            start = 0
+            for mark in _MARK.finditer(rest):
+                self._keep(number, rest[start : mark.start()])
+                number, start = int(mark[1]), mark.end()
+            cut = rest.rfind(b"\0", max(start, len(rest) - 16))  # a mark may be cut in two
             cut = len(rest) if cut < 0 else cut
-            self._keep(number, rest[:cut])
+            self._keep(number, rest[start:cut])
             rest = rest[cut:]
         self._keep(number, rest)
 
     def _keep(self, number: int, text: bytes) -> None:
-        if number in self._raw or len(self._raw) < 10_000:
-            kept = self._raw.setdefault(number, bytearray())
-            kept += text[: TEXT_LIMIT - len(kept)]
+        kept = self._raw.get(number, bytearray())
+        text = text[: min(TEXT_LIMIT - len(kept), self._raw_left)]
+        if text:
+            self._raw_left -= len(text)
+            kept += text
+            self._raw[number] = kept
+
+
+def _await(pipe: Any) -> None:
+    """Wait until there is something to read, where the system can tell for a pipe."""
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError, ValueError):
+            select.select([pipe], [], [])
 
 
 def _read(pipe: Any) -> bytes:

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from coursekit.grading import receipt
+from coursekit.grading.attempt import plain
 from coursekit.grading.course import Course, CourseError
 from coursekit.grading.repair import SIZE_LIMIT
 
@@ -86,6 +87,8 @@ def read(course: Course, assignment: str, student: str, names: Iterable[str]) ->
     submission.files, complete = other_files(submission.folder)
     if not complete:
         submission.remarks.append("There are more files than are taken along; the rest was left out.")
+    submission.remarks = [plain(remark) for remark in submission.remarks]
+    submission.problems = {name: plain(problem) for name, problem in submission.problems.items()}
     return submission
 
 
@@ -174,8 +177,18 @@ def other_files(folder: Path) -> tuple[list[tuple[str, Path]], bool]:
             status = os.lstat(path)
             if filename.startswith(".") or filename.endswith(".ipynb") or not stat.S_ISREG(status.st_mode):
                 continue
+            if not _is_text(str(path.relative_to(folder))):
+                continue  # a name in no encoding, which no notebook and no gradebook could hold
             total += status.st_size
             if len(files) >= EXTRA_FILES or total > EXTRA_BYTES:
                 return files, False
             files.append((str(path.relative_to(folder)), path))
     return files, True
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -117,7 +117,7 @@ class Remote:
             raise Ended
         started = time.monotonic()
         try:
-            self.line.send(question, started + self._left)
+            self._send(question, started + self._left)
             answer = self.line.receive(started + self._left)
         except Late:
             self._end("timed out", f"stopped after {self._limit:g} s without an end")
@@ -125,12 +125,16 @@ class Remote:
             self._end("died", ENDED)
         except Garbled as problem:
             self._end("died", f"the notebook's process sent no answer that can be read ({problem})")
-        except TypeError as problem:
-            self._end("failed", f"the test hands over what is no value: {problem}")
         self._left -= time.monotonic() - started
         if not isinstance(answer, dict):
             self._end("died", "the notebook's process sent no answer that can be read")
         return answer
+
+    def _send(self, question: dict, deadline: float) -> None:
+        try:
+            self.line.send(question, deadline)
+        except (TypeError, Garbled) as problem:
+            self._end("failed", f"the test hands over what cannot be handed over: {problem}")
 
     def _end(self, outcome: str, reason: str) -> NoReturn:
         self.fate = (outcome, reason[:TEXT_LIMIT])
@@ -170,8 +174,11 @@ def _error(text: str) -> Exception:
     """An error like the one of the student's: of the same type where that is one of Python's own."""
     kind, _, message = text.partition(": ")
     found = getattr(builtins, kind, None)
-    if isinstance(found, type) and issubclass(found, Exception) and not issubclass(found, UnicodeError):
-        return found(message)
+    if isinstance(found, type) and issubclass(found, Exception):
+        try:
+            return found(message)
+        except TypeError:  # one that wants to know more
+            pass
     return RuntimeError(text)
 
 

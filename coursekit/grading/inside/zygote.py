@@ -1,11 +1,12 @@
-"""The preloaded process: `python -m coursekit.grading.inside.zygote student|examiner [nested|alone]`.
+"""The preloaded process: `python -m coursekit.grading.inside.zygote student|examiner nested|alone`.
 
 It imports what notebooks and checks need, does nothing in several threads (a child forked after that may hang), and
 then forks a child for every message on its stdin, a socket of whole messages; the descriptors that come with the
-message are the child's. Where namespaces cannot be nested it is "alone": it serves one message, without a fork. The child becomes process 1 of namespaces of its own and starts the process that does the work:
+message are the child's. The child becomes process 1 of namespaces of its own and starts the process that does the work:
 
     zygote -- process 1 of the submission -- the student's process (or the examiner)
 
+Where namespaces cannot be nested it is "alone": it serves one message, and becomes process 1 of that submission itself.
 Process 1 reads the job and the files from the first descriptor; what it does then is in `keeper.py`.
 """
 

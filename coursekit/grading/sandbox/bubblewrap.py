@@ -7,8 +7,10 @@ nothing else of the machine at all: no home, no course, no gradebook.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import site
+import subprocess
 import sys
 import sysconfig
 from pathlib import Path
@@ -19,7 +21,6 @@ from coursekit.grading.sandbox import jail
 PACKAGE = Path(coursekit.__file__).parent
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 SETTINGS = ("ld.so.cache", "alternatives", "fonts", "localtime", "nsswitch.conf")  # of /etc: no names, no passwords
-SIZE = 64 * 1024**2  # bytes that the zygote itself may write
 
 
 def program() -> str | None:
@@ -55,9 +56,19 @@ def command(*arguments: str, nested: bool, folders: tuple[str, ...] = ()) -> lis
         options += ["--dir", "/proc", "--ro-bind", "/proc", jail.HOST_PROC]
     else:
         options += ["--proc", "/proc"]
-    options += [*_devices(), "--size", str(SIZE), "--tmpfs", jail.BOX]
+    options += _devices()
+    if not nested:  # a nested submission gets its own, bounded
+        options += ["--tmpfs", "/dev/shm", *_sized(jail.BOX_SIZE)]
+    options += ["--tmpfs", jail.BOX]
     options += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", jail.BOX]
     return [*options, sys.executable, "-P", *arguments]
+
+
+def _sized(size: int) -> list[str]:
+    """Bounds the next tmpfs, where bubblewrap can do that (from 0.7)."""
+    said = subprocess.run([program() or "bwrap", "--version"], capture_output=True, text=True, check=False).stdout
+    version = tuple(int(part) for part in re.findall(r"\d+", said)[:2])
+    return ["--size", str(size)] if version >= (0, 7) else []
 
 
 def _devices() -> list[str]:
@@ -68,6 +79,12 @@ def _devices() -> list[str]:
     for target, name in (("", "fd"), ("/0", "stdin"), ("/1", "stdout"), ("/2", "stderr")):
         options += ["--symlink", f"/proc/self/fd{target}", f"/dev/{name}"]
     return options
+
+
+def shows(path: Path) -> str:
+    """What of the machine that students' code can read lies above `path`; empty if it cannot be read."""
+    above = [*(folder for folder in SYSTEM if not os.path.islink(folder)), *_python(), *_caches().values()]
+    return next((folder for folder in above if path.is_relative_to(folder)), "")
 
 
 def _python() -> list[str]:
@@ -109,6 +126,8 @@ def _environment(folders: tuple[str, ...]) -> list[str]:
         "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "NBGRADER_EXECUTION": "autograde",  # as nbgrader tells a notebook that it is being graded
     }  # fmt: skip
+    if site.ENABLE_USER_SITE:  # packages in a home that is not there: HOME is another one
+        variables["PYTHONUSERBASE"] = site.getuserbase()
     if "TZ" in os.environ:
         variables["TZ"] = os.environ["TZ"]
     return [part for name, value in variables.items() for part in ("--setenv", name, value)]

@@ -53,6 +53,13 @@ MISSING = {
 # From here on nobody has looked yet what they do: 463 is the first call of Linux 6.13. The numbers of x32, the second
 # way into a 64-bit x86 kernel, are up there, too.
 FIRST_UNKNOWN = 463
+# What a process may do to itself, and not to others: process 1 of the submission above all. (numbers, which argument
+# names the other process; 0 is the caller.)
+ON_ITSELF = {
+    "prlimit64": ((302, 261), 0), "sched_setparam": ((142, 118), 0), "sched_setscheduler": ((144, 119), 0),
+    "sched_setattr": ((314, 274), 0), "sched_setaffinity": ((203, 122), 0), "setpriority": ((141, 140), 1),
+    "ioprio_set": ((251, 30), 1),
+}  # fmt: skip
 _CLONE, _SOCKET, _SOCKETPAIR, _IOCTL = (56, 220), (41, 198), (53, 199), (16, 29)
 
 NEW_NAMESPACES = 0x7E020000  # the flags of clone(2) that make one
@@ -116,6 +123,8 @@ def program(machine: str) -> list[Instruction]:
         for numbers in calls.values():
             if (number := numbers[column]) is not None:
                 instructions += _if_call(number, [answer])
+    for numbers, place in ON_ITSELF.values():
+        instructions += _if_call(numbers[column], [*_argument(place), (_EQUAL, 0, 1, 0), _allow(), refuse])
     instructions += _if_call(_CLONE[column], [*_argument(0), (_ANY_BIT, 0, 1, NEW_NAMESPACES), refuse, _allow()])
     families = [step for family in FAMILIES for step in ((_EQUAL, 0, 1, family), _allow())]
     for call in (_SOCKET, _SOCKETPAIR):
