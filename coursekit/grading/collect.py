@@ -26,10 +26,10 @@ from coursekit.grading.gradebook import Book
 from coursekit.grading.platforms import Part, Person, as_time, participants, recognise, split_name, without_number
 from coursekit.grading.record import only_writer, write_atomically
 from coursekit.grading.results import sync_folder
-from coursekit.grading.score import one_line
-from coursekit.grading.unpack import TIMESTAMP, Unpacker, folded
+from coursekit.grading.unpack import TIMESTAMP, Unpacker, folded, shown
 
 ASIDE = ".unpacking-"  # how the folder in submitted/ begins where one is at work
+TOLD = 50  # lines about what could not be taken
 _STATES = {
     "new": "new", "again": "handed in again", "same": "there already", "refused": "not taken",
     "older": "older than what is there, and left out",
@@ -68,10 +68,12 @@ def collect_and_tell(
     """Collect, and say on stderr what became of it. Returns the exit code: 1 if something could not be taken."""
     collected = collect(course, assignment, file, students, file_times)
     print(f"{file.name}: {collected.summary()}", file=sys.stderr)
-    for note in collected.notes:
+    for note in collected.notes[:TOLD]:
         print(f"Note: {note}", file=sys.stderr)
-    for problem in collected.problems:
+    for problem in collected.problems[:TOLD]:
         print(f"coursekit: {problem}", file=sys.stderr)
+    if len(collected.problems) > TOLD:
+        print(f"coursekit: and {len(collected.problems) - TOLD} more that were not taken", file=sys.stderr)
     return 1 if collected.problems else 0
 
 
@@ -137,7 +139,7 @@ def _sort(
         student = person.id or person.platform_id
         if part is None or (entry.misplaced and platform == "plain" and student not in hands):
             reason = entry.problem or "its name does not say whose it is"
-            collected.problems.append(f"{one_line(entry.said)!r} in {file.name}: not taken: {reason}")
+            collected.problems.append(f"{shown(entry.said)} in {file.name}: not taken: {reason}")
         elif part.path.parts:  # else it is of another assignment
             hands.setdefault(student, _Hand(person)).parts.append((part, entry))
     _refuse_strange_ids(hands, collected)
@@ -162,7 +164,7 @@ def _refuse_strange_ids(hands: dict[str, _Hand], collected: Collected) -> None:
             reason = "another student's id differs from it in upper and lower case only"
         else:
             continue
-        collected.problems.append(f"{one_line(student)!r}: not taken: {reason}")
+        collected.problems.append(f"{shown(student)}: not taken: {reason}")
         collected.students[student] = "refused"
         del hands[student]
 
@@ -237,7 +239,7 @@ def _unpack(archive: Archive, hand: _Hand, names: list[str], platform: str, fold
     if any(part.late for part, _ in hand.parts):
         unpacker.say("Canvas marks it as late.")
     if times.said and as_time(times.said) is None:
-        unpacker.say(f"{one_line(times.said)!r} is not a date; the time of handing in is unknown.")
+        unpacker.say(f"{shown(times.said)} is not a date; the time of handing in is unknown.")
     new = folder / "new"
     unpacker.lay_out(new)
     if stamp := times.stamp(unpacker.newest):
@@ -265,8 +267,7 @@ def _put_in_place(folder: Path, target: Path) -> str:
                 write_atomically(target / name, (new / name).read_bytes())
     if state in ("same", "older"):
         return state
-    for inside, _, _ in os.walk(new):
-        sync_folder(Path(inside))
+    _have_on_disk(new)
     target.parent.mkdir(exist_ok=True)
     if os.path.lexists(target):
         (folder / "where").write_text(str(target))
@@ -279,6 +280,15 @@ def _put_in_place(folder: Path, target: Path) -> str:
         raise
     sync_folder(target.parent)
     return state
+
+
+def _have_on_disk(folder: Path) -> None:
+    """Not in memory only, should the machine lose its power."""
+    for inside, _, names in os.walk(folder):
+        for name in names:
+            with open(os.path.join(inside, name), "rb") as file:
+                os.fsync(file.fileno())
+        sync_folder(Path(inside))
 
 
 def _compare(new: Path, target: Path) -> str:

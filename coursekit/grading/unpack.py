@@ -15,6 +15,7 @@ from coursekit.grading.score import one_line
 STUDENT_FILES, STUDENT_BYTES = 1000, 250 * 1024**2  # of one student, with all that is unpacked from a zip
 NESTED_DIRECTORY = 1024**2  # bytes of the directory of a zip that a student made: some 10,000 files
 REMARKS = 20
+NAME = 120  # characters of a name in a remark
 TIMESTAMP = "timestamp.txt"  # where nbgrader looks for the time of handing in
 _OTHER_ARCHIVES = {".gz", ".tgz", ".tar", ".bz2", ".xz", ".rar", ".7z"}
 
@@ -60,13 +61,11 @@ class Unpacker:
                 archive.copy(entry, target, max(0, min(SIZE_LIMIT, self._left_bytes)))
             finally:
                 self._left_bytes -= target.tell()  # also of what turns out to be damaged: it took its time
-            target.flush()
-            os.fsync(target.fileno())
         if entry.modified is not None:
             self.newest = max(self.newest or entry.modified, entry.modified)
 
     def _left_out(self, name: str, reason: str) -> None:
-        self.say(f"{one_line(name)!r} of the archive was left out: {reason}.")
+        self.say(f"{shown(name)} of the archive was left out: {reason}.")
 
     def say(self, remark: str) -> None:
         """A remark for the instructor. More than a few are cut off."""
@@ -78,7 +77,7 @@ class Unpacker:
         notebook, else the last."""
         if (other := self._by_folded.get(folded(str(path)))) is not None:
             if not replaces:
-                self.say(f"{one_line(path)!r} is in the archive more than once; one was taken.")
+                self.say(f"{shown(path)} is in the archive more than once; one was taken.")
             if other.name in self._expected and path.name not in self._expected:
                 return
             self._remove(other)
@@ -112,13 +111,13 @@ class Unpacker:
             self.newest = newest
         for path in self._files:
             if path.suffix.lower() in _OTHER_ARCHIVES:
-                self.say(f"{one_line(path.name)!r} is not unpacked; of students' own archives only zip files are.")
+                self.say(f"{shown(path.name)} is not unpacked; of students' own archives only zip files are.")
 
     def _take_nested(self, nested: Archive, entry: Entry) -> None:
         if junk(entry.path) or entry.path.name == TIMESTAMP:
             return
         if entry.path.suffix.lower() == ".zip":
-            self.say(f"{one_line(entry.said)!r} is a zip in a zip, which is not unpacked.")
+            self.say(f"{shown(entry.said)} is a zip in a zip, which is not unpacked.")
         else:
             self.take(nested, entry, entry.path)
 
@@ -146,6 +145,12 @@ class Unpacker:
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             os.rename(blob, target)
+
+
+def shown(name: object) -> str:
+    """A file's name in a sentence: in quotes, on one line, and not longer than the sentence."""
+    text = one_line(name)
+    return repr(text if len(text) <= NAME else f"{text[: NAME // 2]}...{text[-NAME // 2 :]}")
 
 
 def folded(name: str) -> str:
