@@ -9,9 +9,9 @@ from grading_samples import RIGHT, as_bytes, cell, code, place
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from coursekit.grading.assignment import load
 from coursekit.grading.build import load_config
 from coursekit.grading.course import Course
-from coursekit.grading.assignment import load
 from coursekit.grading.repair import LOCKED, Unreadable, repair, untouched
 
 RELAXED = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
