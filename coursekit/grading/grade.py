@@ -88,7 +88,7 @@ def grade_class(
     names = submissions.students(course, assignment, student)
     check_writable(course.autograded)
     check_writable(course.results)
-    conditions = Conditions(time_limit, cell_limit, isolation)
+    conditions = Conditions(float(time_limit), float(cell_limit), isolation)
     with only_writer(course, assignment), Book(course, config) as book:
         with book.transaction():
             book.record_assignment(assignment, expected.canonical)

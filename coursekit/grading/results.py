@@ -11,7 +11,8 @@ import functools
 import hashlib
 import json
 import os
-import tempfile
+import time
+import uuid
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ from coursekit.grading.score import Grade
 from coursekit.grading.submissions import Submission
 
 FORMAT = 1  # of the files; raised whenever they change
+NEW = ".new-"  # how the names of files begin that are not complete yet
+LEFT_AFTER = 3600.0  # seconds after which nobody is still writing one
 
 
 @dataclass
@@ -111,16 +114,27 @@ class Results:
             "notebooks": result.notebooks,
         }  # fmt: skip
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self._path(result.student, result.key)
-        if self.load(result.student, result.key) is None:
-            path.unlink(missing_ok=True)  # a damaged one
-        with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".new-") as file:
-            file.write(json.dumps(content).encode())
-            file.flush()
-            os.fsync(file.fileno())
-            with contextlib.suppress(FileExistsError):  # somebody else was faster
-                os.link(file.name, path)
+        new = self.folder / f"{NEW}{uuid.uuid4().hex}"
+        try:
+            with open(new, "xb") as file:
+                file.write(json.dumps(content).encode())
+                file.flush()
+                os.fsync(file.fileno())
+            self._name(new, result)
+        finally:
+            new.unlink(missing_ok=True)
         sync_folder(self.folder)
+
+    def _name(self, new: Path, result: Graded) -> None:
+        """Give a complete file its name, unless there is one of that name that is whole."""
+        path = self._path(result.student, result.key)
+        try:
+            os.link(new, path)
+        except FileExistsError:  # somebody else was faster
+            if self.load(result.student, result.key) is None:
+                os.replace(new, path)
+        except OSError:  # a file system without hard links
+            os.replace(new, path)
 
     def forget(self, student: str, key: str) -> None:
         """Remove a result, so that it is made again."""
@@ -136,7 +150,9 @@ class Results:
         with contextlib.suppress(OSError):
             for entry in os.scandir(self.folder):
                 old = entry.name not in kept and entry.name.partition("-")[0] in students
-                if old or entry.name.startswith(".new-"):
+                # A young one may be just now written, by a machine that has not heard that nobody waits for it.
+                left = entry.name.startswith(NEW) and time.time() - entry.stat().st_mtime > LEFT_AFTER
+                if old or left:
                     os.unlink(entry.path)
 
 
