@@ -428,12 +428,12 @@ def test_without_a_sandbox_it_says_why_and_what_to_do(monkeypatch):
 
 def test_everything_ends_with_the_grader(tmp_path):
     """SIGKILL for the controlling process: the sandboxes end with it."""
-    script = "import time; from coursekit.grading import isolated; pool = isolated.Pool(); print('up', flush=True); "
-    script += "time.sleep(60)"
+    script = "import time; from coursekit.grading import isolated; pool = isolated.Pool(); pool.wait(); "
+    script += "print('up', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "up\n"
         children = psutil.Process(process.pid).children(recursive=True)
         assert children
         process.kill()
-        _, alive = psutil.wait_procs(children, timeout=10)
+        _, alive = psutil.wait_procs(children, timeout=30)
         assert not alive
