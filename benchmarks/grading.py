@@ -170,10 +170,11 @@ def gradings(
     and after it. sizes: students by grader. Raises Impossible if they do not give the same points."""
     before = between()
     for repeat in range(repeats):
+        first = repeat % len(GRADERS)
         times: dict[str, Timed] = {}
         around: dict[str, float] = {}
         expected: Points = {}
-        for grader in (*GRADERS[repeat % 3 :], *GRADERS[: repeat % 3]):
+        for grader in (*GRADERS[first:], *GRADERS[:first]):
             with copy_of(course, sizes[grader.name], plain=grader.name == STOCK) as copy:
                 times[grader.name], found = graded(grader, copy, assignment)
             after = between()

@@ -5,17 +5,19 @@ import itertools
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the package
 
-from benchmarks import allocator, attacks, robust_models, timing, training  # noqa: E402
+from benchmarks import allocator, attacks, grading, robust_models, timing, training  # noqa: E402
 from coursekit import data, models  # noqa: E402
 from coursekit.perturbations import LpBall  # noqa: E402
 
@@ -131,6 +133,25 @@ def test_robust_models(capsys):
         assert clean >= strongest
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs bubblewrap")
+def test_grading(capsys, monkeypatch):
+    monkeypatch.setattr(grading, "GRADERS", grading.GRADERS[:2])  # that with two jobs takes as long again
+    grading.main(["--quick", "--tasks", "throughput", "--students", "2"])
+    (table,) = tables(capsys.readouterr().out)
+    assert list(table) == ["", *(grader.name for grader in grading.GRADERS)]
+    assert table[grading.STOCK][1] == "1.0"
+    assert all(number > 0 for name in list(table)[1:] for number in numbers(table[name][:3]))
+
+
+@pytest.mark.slow
+def test_a_notebook_that_does_not_run_is_no_yardstick(tmp_path):
+    path = tmp_path / "broken.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")]), path)
+    with pytest.raises(grading.Impossible, match="does not run"):
+        grading.Yardstick(path)
+
+
 def test_every_shipped_model_is_measured_at_its_radius():
     for training_name, eps in robust_models.shipped().values():
         models.load("mnist_cnn", training_name, None if training_name == "standard" else eps)
@@ -193,6 +214,13 @@ def test_who_is_far_too_slow_is_timed_once(clock):
     assert ratios == {"a": [11.0], "b": [9.0] * 3}
 
 
+def test_what_a_class_takes_once_is_told_from_what_each_submission_takes():
+    ours, stock = grading.Timed(students=40, total=30.0, each=0.5), grading.Timed(students=4, total=22.0, each=5.0)
+    assert (ours.once, stock.once) == (10.0, 2.0)
+    assert ours.a_minute(40) == pytest.approx(60 * 40 / 30)
+    assert stock.a_minute(40) == pytest.approx(60 * 40 / 202), "what it takes once, spread over a class as large"
+
+
 def test_bare_gradients_are_counted_and_leave_the_parameters_alone():
     x, y, _ = data.load("mnist", "test")
     model = attacks.counting(models.load("mnist_cnn")).eval()
@@ -213,6 +241,7 @@ def test_the_program_starts_anew_with_the_allocator_pinned():
 def test_the_readme_has_a_place_for_every_table():
     page = timing.README.read_text()
     names = ["training", "robust models", "robust models: strength"]
+    names += [f"grading: {task}" for task in grading.TASKS]
     for task in attacks.all_tasks(quick=False):
         names += [f"attacks: {task}"]
     for name in names:
