@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -417,7 +418,7 @@ class TestBadInput:
         said = process.communicate(timeout=250)[1].splitlines()
         if kind == signal.SIGINT:
             assert process.returncode == 130
-            assert said[1:] == ["coursekit: interrupted; what was finished before is kept"]
+            assert without_progress(said)[1:] == ["coursekit: interrupted; what was finished before is kept"]
         wait_for(lambda: not left_running())
         assert recorded(course) == before
         assert grade(course, "tiny", cell_limit=2) == 0, "grading again works"
@@ -489,6 +490,11 @@ def test_time_for_a_cell_is_a_choice_and_what_was_stopped_is_told(course, filled
     assert done.stderr.count("\n") == 2
 
 
+def without_progress(lines):
+    """What was said but for how far it is, which depends on how fast the machine is."""
+    return [line for line in lines if not re.match(r"\d+ of \d+ submissions", line)]
+
+
 def wait_for(condition, seconds=250):
     until = time.monotonic() + seconds
     while not condition():
@@ -503,7 +509,7 @@ def test_json_is_what_the_design_says(course, filled, hand_in):
     assert done.returncode == 0, done
     content = json.loads((course.dir / "r.json").read_text())
     assert content["one"]["test-add"] == {"score": 2.0, "max": 2.0, "status": "passed", "reason": ""}
-    assert done.stderr == ""
+    assert without_progress(done.stderr.splitlines()) == []
 
 
 @pytest.mark.slow
