@@ -99,16 +99,10 @@ def collect(
         with _aside(course, assignment) as aside:
             for student, hand in sorted(hands.items()):
                 folder = Path(tempfile.mkdtemp(dir=aside))
+                times = _Times(hand.person.handed_in, file_times, zone)
                 try:
                     _check_parent(course.submitted / student)
-                    _unpack(
-                        archive,
-                        hand,
-                        names,
-                        collected.platform,
-                        folder,
-                        _Times(hand.person.handed_in, file_times, zone),
-                    )
+                    _unpack(archive, hand, names, collected.platform, folder, times)
                     state = _put_in_place(folder, course.submitted / student / assignment)
                 except Unusable as reason:
                     state = "refused"
@@ -130,15 +124,22 @@ def _sort(
     placed = [entry for entry in entries if not entry.misplaced]
     if not placed:
         raise CourseError(f"{file}: cannot be used: there is {'nothing' if not entries else 'no safe path'} in it")
-    platform, whose = recognise([entry.path for entry in placed], assignment, course.assignments())
+    try:
+        platform, whose = recognise([entry.path for entry in placed], assignment, course.assignments())
+    except CourseError as error:
+        raise CourseError(f"{file}: cannot be used: {error}") from error
     collected = Collected(platform)
     hands: dict[str, _Hand] = {}
+    ids = {person.id for person in known.values() if person.id and platform != "plain"}
     for entry in sorted(entries, key=lambda entry: entry.misplaced):
         part = whose(entry.path)
         person = known.get(part.owner) or Person("", part.owner) if part is not None else Person("")
         student = person.id or person.platform_id
-        if part is None or (entry.misplaced and platform == "plain" and student not in hands):
+        anothers = not person.id and student in ids
+        if part is None or anothers or (entry.misplaced and platform == "plain" and student not in hands):
             reason = entry.problem or "its name does not say whose it is"
+            if anothers:
+                reason = f"{student} is not in the list of participants, and is the id of somebody who is"
             collected.problems.append(f"{shown(entry.said)} in {file.name}: not taken: {reason}")
         elif part.path.parts:  # else it is of another assignment
             hands.setdefault(student, _Hand(person)).parts.append((part, entry))
@@ -259,7 +260,8 @@ def _put_in_place(folder: Path, target: Path) -> str:
 
     Killed between taking away the old and putting in the new, the next run puts the old back (`_aside`).
     """
-    new, old = folder / "new", folder / "old"
+    new = folder / "new"
+    old = folder / "old" / target.parent.name / target.name
     state = _compare(new, target)
     if state == "same":
         for name in (receipt.FILE, TIMESTAMP):  # what is known about it may be more
@@ -270,7 +272,7 @@ def _put_in_place(folder: Path, target: Path) -> str:
     _have_on_disk(new)
     target.parent.mkdir(exist_ok=True)
     if os.path.lexists(target):
-        (folder / "where").write_text(str(target))
+        old.parent.mkdir(parents=True)
         os.rename(target, old)
     try:
         os.rename(new, target)
@@ -344,9 +346,9 @@ def _text(path: Path) -> str:
 def _aside(course: Course, assignment: str) -> Iterator[Path]:
     """A folder to work in, on the same disk. What a killed run took away and did not replace is put back first."""
     aside = course.submitted / f"{ASIDE}{assignment}"
-    for old in aside.glob("*/old"):
-        where = Path(_text(old.parent / "where"))
-        if where.is_relative_to(course.submitted) and not os.path.lexists(where):
+    for old in aside.glob("*/old/*/*"):
+        where = course.submitted / old.parent.name / old.name
+        if not os.path.lexists(where):
             os.rename(old, where)
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()

@@ -21,7 +21,8 @@ from pathlib import Path, PurePosixPath
 
 from coursekit.grading.course import CourseError
 
-_MOODLE = re.compile(r"(?P<name>.*)_(?P<id>\d+)_assignsubmission_[a-z]+(?:_(?P<file>.*))?", re.DOTALL)
+# The first number counts: what comes after it a student may have written, to look like somebody else.
+_MOODLE = re.compile(r"(?P<name>.*?)_(?P<id>\d+)_assignsubmission_[a-z]+(?:_(?P<file>.*))?", re.DOTALL)
 _CANVAS = re.compile(
     r"(?:(?P<name>\w+?)_)?(?:(?P<late>LATE)_)?(?P<id>\d+|anon_\w+?)_(?:(?P<order>\d+)_(?P<file>.+)|(?P<text>text|link)\.html)",
     re.DOTALL,
@@ -46,24 +47,30 @@ Reader = Callable[[PurePosixPath], Part | None]
 def recognise(paths: list[PurePosixPath], assignment: str, others: Iterable[str]) -> tuple[str, Reader]:
     """The platform that packed files of these paths, and what tells whose a file is (None: nobody's).
 
-    others: the course's other assignments, whose files are not meant.
+    others: the course's other assignments, whose files are not meant. Raises CourseError if it could be more than one.
     """
-    for levels in (0, 1):
-        below = [PurePosixPath(*path.parts[levels:]) for path in paths if len(path.parts) > levels]
-        if any(_moodle(path) for path in below):
-            return "moodle", _beneath(levels, _moodle)
-        if below and all(len(path.parts) == 1 for path in below) and 2 * sum(map(_is_canvas, below)) >= len(below):
-            return "canvas", _beneath(levels, _canvas)
-    return "plain", _plain(paths, assignment, set(others) - {assignment})
+    if any(_moodle(path) for path in paths):
+        return "moodle", _moodle
+    if all(len(path.parts) == 1 for path in paths) and 2 * sum(map(_is_canvas, paths)) >= len(paths):
+        return "canvas", _canvas
+    assignments = {*others, assignment}
+    _check_not_wrapped(paths, assignments)
+    return "plain", _plain(paths, assignment, assignments - {assignment})
 
 
-def _beneath(levels: int, reader: Reader) -> Reader:
-    """The same, for an archive with a folder around everything."""
-
-    def read(path: PurePosixPath) -> Part | None:
-        return reader(PurePosixPath(*path.parts[levels:])) if len(path.parts) > levels else None
-
-    return read
+def _check_not_wrapped(paths: list[PurePosixPath], assignments: set[str]) -> None:
+    """A folder around everything is either a student's, who may call files inside as they like, or it holds students.
+    That is not for us to guess."""
+    tops = {path.parts[0] for path in paths}
+    if len(tops) != 1 or tops <= {"submitted", *assignments} or any(len(path.parts) == 1 for path in paths):
+        return
+    inside = [PurePosixPath(*path.parts[1:]) for path in paths]
+    folders = {path.parts[0] for path in inside if path.suffix == ".ipynb" and len(path.parts) > 1} - assignments
+    if len(folders) > 1 or any(_moodle(path) or _is_canvas(path) for path in inside):
+        raise CourseError(
+            f"everything lies in one folder, {tops.pop()!r}: it is not clear whether that is a student or holds "
+            "several; pack what is in it instead of the folder itself, or one folder per student"
+        )
 
 
 def _moodle(path: PurePosixPath) -> Part | None:

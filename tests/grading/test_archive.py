@@ -106,7 +106,9 @@ LAYOUTS = {
     "moodle-folders-older": ({f"{MOODLE}_/tiny.ipynb": NB, f"{MOODLE}_/data/x.csv": b"1"}, "12345"),
     "moodle-flat": ({f"{MOODLE}_tiny.ipynb": NB, f"{MOODLE}_x.csv": b"1"}, "12345"),
     "moodle-blind": ({"Participant_12345_assignsubmission_file_/tiny.ipynb": NB}, "12345"),
-    "moodle-in-a-folder": ({f"Robustness-3/{MOODLE}_/tiny.ipynb": NB}, "12345"),
+    "moodle-flat-like-another": ({f"{MOODLE}_Bob_77_assignsubmission_file_tiny.ipynb": NB, f"{MOODLE}_tiny.ipynb": NB}, "12345"),
+    "moodle-inside-like-another": ({f"{MOODLE}_/tiny.ipynb": NB, f"{MOODLE}_/Bob_77_assignsubmission_file_/x.csv": b"1"}, "12345"),
+    "plain-like-moodle": ({"ada/tiny.ipynb": NB, "bob/tiny.ipynb": NB, "ada/Bob_77_assignsubmission_file_tiny.ipynb": NB}, "ada"),
     "moodle-onlinetext": ({f"{MOODLE}_/tiny.ipynb": NB, f"{MOODLE[:-4]}onlinetext_/onlinetext.html": b"x"}, "12345"),
     "moodle-inside-a-folder": ({f"{MOODLE}_/homework/tiny.ipynb": NB, f"{MOODLE}_/homework/x.csv": b"1"}, "12345"),
     "canvas": ({"lovelaceada_1815_67890_tiny.ipynb": NB}, "1815"),
@@ -136,6 +138,7 @@ def test_the_notebook_is_found_and_its_student(name, course, unpacked):
     taken = {path for files in handed_in(course).values() for path in files}
     assert not [path for path in taken if path.startswith((".", "_")) or "other" in path]
     assert student in students(course, "tiny")
+    assert "77" not in students(course, "tiny")
 
 
 @pytest.mark.parametrize(("mode", "name"), [("w", "class.tar"), ("w:gz", "class.tgz"), ("w:gz", "class.tar.gz")])
@@ -190,6 +193,14 @@ class TestParticipants:
         with Gradebook(f"sqlite:///{course.gradebook}", "robustness") as book:
             assert (book.find_student("al15").first_name, book.find_student("al15").lms_user_id) == ("Ada", "1815")
 
+    def test_a_number_that_is_the_id_of_another(self, course, unpacked, tmp_path):
+        """Bob's number in the platform is Ada's in the course: their work is not thrown together."""
+        (tmp_path / "list.csv").write_text("id,platform_id\n77,12345\n")
+        files = {f"{MOODLE}_/tiny.ipynb": NB, "Bob_77_assignsubmission_file_/tiny.ipynb": b"bob's"}
+        collected = unpacked(zipped(files), students=tmp_path / "list.csv")
+        assert "77 is not in the list of participants, and is the id of somebody who is" in collected.problems[0]
+        assert handed_in(course) == {"77": {"tiny.ipynb": NB}}
+
     @pytest.mark.parametrize(
         ("text", "words"),
         [
@@ -239,10 +250,9 @@ class TestTime:
     def test_killed_in_between(self, course, unpacked, hand_in):
         """What was taken away and not replaced is put back by the next run, also for students it does not mention."""
         hand_in(course, "bob", b"bob's")
-        aside = course.submitted / ".unpacking-tiny" / "xyz"
+        aside = course.submitted / ".unpacking-tiny" / "xyz" / "old" / "bob"
         aside.mkdir(parents=True)
-        (aside / "where").write_text(str(course.submitted / "bob" / "tiny"))
-        os.rename(course.submitted / "bob" / "tiny", aside / "old")
+        os.rename(course.submitted / "bob" / "tiny", aside / "tiny")
         unpacked(zipped({"ada/tiny.ipynb": NB}))
         assert handed_in(course) == {"ada": {"tiny.ipynb": NB}, "bob": {"tiny.ipynb": b"bob's"}}
 
@@ -403,6 +413,11 @@ UNUSABLE = {
     "cut-off": (lambda: zipped(dict([ADA]))[:-30], "end is missing"),
     "nothing-in-it": (lambda: zipped({}), "nothing"),
     "only-leftovers": (lambda: zipped({".DS_Store": b"x", "__MACOSX/x": b"x"}), "nothing"),
+    "students-in-a-folder": (
+        lambda: zipped({"class/ada/tiny.ipynb": NB, "class/eve/tiny.ipynb": NB}),
+        "everything lies in one folder, 'class'",
+    ),
+    "moodle-in-a-folder": (lambda: zipped({f"Robustness-3/{MOODLE}_/tiny.ipynb": NB}), "everything lies in one folder"),
     "nobodys": (lambda: zipped({"tiny.ipynb": NB}), "folder per student"),
     "tgz-cut-off": (lambda: tarred([ADA])[:-20], "damaged"),
     "not-a-tar": (lambda: gzip.compress(b"hello"), "damaged"),
