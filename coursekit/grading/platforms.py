@@ -217,8 +217,8 @@ _DIALECTS: list[tuple[set[str], Callable[[dict[str, str]], Person]]] = [
 
 def split_name(name: str) -> tuple[str, str]:
     """First and last name, as well as can be told: what stands before the last space, and after it."""
-    first, _, last = name.strip().rpartition(" ")
-    return first, last
+    given, _, last = name.strip().rpartition(" ")
+    return given, last
 
 
 def as_time(text: str) -> datetime | None:
