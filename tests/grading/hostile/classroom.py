@@ -35,6 +35,7 @@ GROUPS: dict[str, dict[str, Case]] = {
 ALL = {f"{group}-{name}": case for group, cases in GROUPS.items() for name, case in cases.items()}
 
 CELL_LIMIT, TIME_LIMIT = 3, 15  # seconds
+JOBS = "3"  # more than there may be processors: much of the time is spent on waiting for what never ends
 EVERY = 8  # an honest student after so many others
 LONGEST = 1500  # seconds for all of it
 HIDDEN_INPUT = "314208984375"  # its digits stand in every hidden input
@@ -102,17 +103,17 @@ def grade_class(cases: dict[str, Case], course: Course, release: NotebookNode, b
         }  # fmt: skip
         file = base / "results.json"
         said, left = _run(
-            "grade", "robust", "--jobs", "2", "--isolation", "bubblewrap", "--json", str(file), "--course",
+            "grade", "robust", "--jobs", JOBS, "--isolation", "bubblewrap", "--json", str(file), "--course",
             str(course.dir), "--cell-limit", str(CELL_LIMIT), "--time-limit", str(TIME_LIMIT), environment=environment,
         )  # fmt: skip
         time.sleep(1.0)  # whatever was left to shout late
-        results = json.loads(file.read_text()) if file.exists() else {}
+        assert file.exists(), f"nothing was graded (exit code {said.code}): {said.err[-2000:]}"
+        results = json.loads(file.read_text())
         graded = Graded(
             course, world, honest, results, said, [*words.values(), *OF_THE_COURSE], left, list(heard), before
         )
     graded.after = digests(course)
-    if results:
-        _run("feedback", "robust", "--course", str(course.dir), environment=environment)
+    _run("feedback", "robust", "--course", str(course.dir), environment=environment)
     return graded
 
 
