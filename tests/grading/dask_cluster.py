@@ -35,6 +35,13 @@ class Cluster:
         self.scheduler = self._dask("scheduler", "--port", port, "--no-dashboard", "--scheduler-file", file)
         self.address = _await(lambda: json.loads(file.read_text())["address"], self.scheduler)
 
+    def restart_scheduler(self) -> None:
+        """With a worker; those that it had end."""
+        self.scheduler.kill()
+        self.scheduler.wait()
+        self.start_scheduler()
+        self.add_worker()
+
     def add_worker(self, *options, **environment: str) -> None:
         """With a nanny, which starts it again when it is killed."""
         command = ["worker", self.address, "--nthreads", 1, "--nanny", "--no-dashboard", "--memory-limit", 0,

@@ -13,10 +13,11 @@ from pathlib import Path
 import cluster_calls as calls
 import pytest
 from dask_cluster import PYTHONPATH, running
-from grading_samples import FULL, code, coursekit, read_json, recorded, scores
+from grading_samples import FULL, code, read_json, recorded, scores
 
 from coursekit.grading import cluster, cluster_worker
 from coursekit.grading.course import Course, CourseError
+from coursekit.grading.grade import grade
 
 pytestmark = pytest.mark.slow
 
@@ -88,12 +89,13 @@ class TestTasks:
 
 
 class TestAClass:
-    def test_killed_workers_lose_nothing_and_run_nothing_twice(self, dask, new_course, filled, hand_in, tmp_path):
+    def test_killed_workers_lose_nothing_and_run_nothing_twice(
+        self, dask, new_course, filled, hand_in, tmp_path, capsys
+    ):
         course = new_course()
         hand_in_marked(course, 8, filled, hand_in, tmp_path)
-        done, kills = grade_and_kill(course, dask, random.Random(6), most=2)
-        assert done.returncode == 0, done.stderr
-        assert kills == 2
+        code, kills = grade_and_kill(course, dask, random.Random(6), most=2)
+        assert (code, kills) == (0, 2)
         results = read_json(course.dir / "results.json")
         assert {student: scores(results, student) for student in results} == dict.fromkeys(students(8), FULL)
         assert set(recorded(course)) == set(students(8))
@@ -101,12 +103,11 @@ class TestAClass:
         assert set(runs) == set(students(8))
         assert sum(runs.values()) <= 8 + kills, "only what a killed worker was at is run again"
 
-        again = coursekit("grade", "tiny", "--scheduler", dask.address, "--isolation", "none", course=course)
-        assert again.returncode == 0
-        assert "8 finished before, and not run again" in again.stderr
+        assert grade(course, "tiny", isolation="none", scheduler=dask.address) == 0
+        assert "8 finished before, and not run again" in capsys.readouterr().err
         assert started(tmp_path) == runs
 
-    def test_interrupted_and_taken_up_on_this_machine(self, dask, new_course, filled, hand_in, tmp_path):
+    def test_interrupted_and_taken_up_on_this_machine(self, dask, new_course, filled, hand_in, tmp_path, capsys):
         course = new_course()
         hand_in_marked(course, 3, filled, hand_in, tmp_path)
         command = [sys.executable, "-m", "coursekit.cli", "grade", "tiny", "--isolation", "none"]
@@ -118,18 +119,16 @@ class TestAClass:
         assert grading.returncode == 130
         assert errors.decode().splitlines()[-1] == "coursekit: interrupted; what was finished before is kept"
         finished = len(list(course.results.glob("tiny/*.json")))
-        done = coursekit("grade", "tiny", "--isolation", "none", course=course)
-        assert done.returncode == 0, done.stderr
+        assert grade(course, "tiny", isolation="none") == 0
+        assert f"{finished} finished before" in capsys.readouterr().err
         assert set(recorded(course)) == set(students(3))
         assert sum(started(tmp_path).values()) <= 3 + 2
-        assert f"{finished} finished before" in done.stderr
 
     def test_students_code_is_kept_in_the_workers_sandbox(self, dask, new_course, filled, hand_in, tmp_path):
         course = new_course()
         hand_in_marked(course, 1, filled, hand_in, tmp_path)
-        done = coursekit("grade", "tiny", "--scheduler", dask.address, "--json", course.dir / "r.json", course=course)
-        assert done.returncode == 0, done.stderr
-        assert scores(read_json(course.dir / "r.json"), "student-0") == FULL
+        assert grade(course, "tiny", scheduler=dask.address, json_file=course.dir / "results.json") == 0
+        assert scores(read_json(course.dir / "results.json"), "student-0") == FULL
         assert started(tmp_path) == {}, "what it wrote stayed in there"
 
 
@@ -153,30 +152,24 @@ def hand_in_marked(course, count: int, filled, hand_in, marks: Path) -> None:
         hand_in(course, student, notebook)
 
 
-def grade_and_kill(
-    course, dask, choose: random.Random, most: int, pause: float = 2.0
-) -> tuple[subprocess.CompletedProcess, int]:
-    """Grade the course on the cluster, and kill workers at random moments, `pause` seconds apart at most. Returns how
-    that went, and the kills."""
+def grade_and_kill(course, dask, choose: random.Random, most: int) -> tuple[int, int]:
+    """Grade the course on the cluster, and kill workers at random moments. Returns the exit code, and the kills."""
     over, kills = threading.Event(), 0
 
     def kill() -> None:
         nonlocal kills
         assert eventually(lambda: list(course.results.glob("tiny/*.json")))
-        while kills < most and not over.wait(choose.uniform(0.1, pause)):
+        while kills < most and not over.wait(choose.uniform(0.1, 2.0)):
             kills += dask.kill_a_worker(choose)
 
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        done = coursekit(
-            "grade", "tiny", "--scheduler", dask.address, "--isolation", "none",
-            "--json", course.dir / "results.json", course=course,
-        )  # fmt: skip
+        file = course.dir / "results.json"
+        return grade(course, "tiny", isolation="none", scheduler=dask.address, json_file=file), kills
     finally:
         over.set()
         killer.join()
-    return done, kills
 
 
 class TestErrors:
@@ -191,45 +184,34 @@ class TestErrors:
         with pytest.raises(CourseError, match="it is written tcp://HOST:PORT"):
             list(cluster.run(address, course, calls.square, {"ada": (1,)}, "none"))
 
-    def test_no_workers(self, course, monkeypatch):
-        """At first there are none; then there is one, which goes away."""
+    def test_whatever_goes_away(self, course, tmp_path, monkeypatch):
+        """One story: at first there is no worker, then one that is of no use; the scheduler is started anew while one
+        works; then that one goes, and at last the scheduler."""
         with running(workers=0) as dask:
-            monkeypatch.setattr(cluster, "WORKER_SECONDS", 0.5)
-            with pytest.raises(CourseError, match=f"has no workers; start some with: dask worker {dask.address}"):
+            with monkeypatch.context() as patch:
+                patch.setattr(cluster, "WORKER_SECONDS", 0.5)
+                with pytest.raises(CourseError, match=f"has no workers; start some with: dask worker {dask.address}"):
+                    run(dask, course, calls.square, {"ada": (1,)})
+
+            (tmp_path / "block.py").write_text("import sys\nsys.modules['coursekit'] = None\n")
+            dask.add_worker("--preload", tmp_path / "block.py")
+            with pytest.raises(CourseError, match=r"the worker tcp://.*coursekit.* installed there\?"):
                 run(dask, course, calls.square, {"ada": (1,)})
-            monkeypatch.undo()
+            dask.stop_workers()
+
             dask.add_worker()
-            when(
-                (course.dir / "ada").exists,
-                lambda: (monkeypatch.setattr(cluster, "WORKER_SECONDS", 1), dask.stop_workers()),
-            )
-            with pytest.raises(CourseError, match="has no worker left; start some and grade again"):
-                run(dask, course, calls.takes, {"ada": (str(course.dir), "ada", 30)})
-
-    def test_the_scheduler_goes_away(self, course, monkeypatch):
-        """Once it comes back in time, and once not."""
-        with running(workers=1) as dask:
-
-            def again():
-                dask.scheduler.kill()
-                dask.scheduler.wait()
-                dask.start_scheduler()
-                dask.add_worker()
-
-            when((course.dir / "ada").exists, again)
+            when((course.dir / "ada").exists, dask.restart_scheduler)
             given = {name: (str(course.dir), name, 1.0) for name in ("ada", "bob", "eve")}
             assert run(dask, course, calls.takes, given) == {name: name for name in given}
 
-            monkeypatch.setattr(cluster, "RECONNECT_SECONDS", 1)
-            when((course.dir / "dan").exists, dask.scheduler.kill)
-            with pytest.raises(CourseError, match="is gone; start it and grade again: what was finished is kept"):
-                run(dask, course, calls.takes, {"dan": (str(course.dir), "dan", 30)})
+            monkeypatch.setattr(cluster, "WORKER_SECONDS", 20)  # that it may take to notice what was stopped
+            when((course.dir / "dan").exists, dask.stop_workers)
+            with pytest.raises(CourseError, match="has no worker left; start some and grade again"):
+                run(dask, course, calls.takes, {"dan": (str(course.dir), "dan", 60)})
 
-    def test_a_worker_without_coursekit(self, course, tmp_path):
-        (tmp_path / "block.py").write_text("import sys\nsys.modules['coursekit'] = None\n")
-        with running(workers=0) as dask:
-            dask.add_worker("--preload", tmp_path / "block.py")
-            with pytest.raises(CourseError, match=r"the worker tcp://.*coursekit.* installed there\?"):
+            monkeypatch.setattr(cluster, "RECONNECT_SECONDS", 1)
+            threading.Timer(1.0, dask.scheduler.kill).start()
+            with pytest.raises(CourseError, match="is gone; start it and grade again: what was finished is kept"):
                 run(dask, course, calls.square, {"ada": (1,)})
 
     def test_a_worker_with_another_version(self, dask, course, monkeypatch):
@@ -251,11 +233,10 @@ class TestErrors:
                 answers = client.run(cluster_worker.look, wanted, str(elsewhere))
             assert set(answers.values()) == {f"does not see the folder {course.dir}; share it, under the same name"}
 
-    def test_a_worker_without_a_sandbox(self, course):
-        with running(workers=0) as dask:
-            dask.add_worker(PATH="/nowhere")
-            with pytest.raises(CourseError, match="has no sandbox: bubblewrap is not installed"):
-                run(dask, course, calls.square, {"ada": (1,)}, isolation="bubblewrap")
+    def test_a_worker_without_a_sandbox(self, monkeypatch):
+        monkeypatch.setenv("PATH", "/nowhere")
+        assert cluster_worker.Wanted.like_here("bubblewrap").lacking().startswith("has no sandbox: bubblewrap is not")
+        assert cluster_worker.Wanted.like_here("none").lacking() == ""
 
 
 def eventually(happens, seconds: float = 120) -> bool:
