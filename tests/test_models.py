@@ -5,7 +5,7 @@ from torch import nn
 from coursekit import data, models
 from coursekit.models.state import differentiating, evaluating
 from coursekit.training import measure
-from coursekit.training.recipes import certified_accuracy
+from coursekit.training.recipes import certified_accuracy, noisy_accuracy
 
 SHIPPED = sorted(path.name.removesuffix(".safetensors").split("-") for path in models.WEIGHTS.glob("*.safetensors"))
 SHIPPED = [(name, training, float(*eps) if eps else None) for name, training, *eps in SHIPPED]
@@ -25,9 +25,9 @@ QUICK = [("mnist_cnn", "pgd", 0.1), ("mnist_linear", "standard", None), ("moons_
     "arguments", [some if some in QUICK else pytest.param(some, marks=pytest.mark.slow) for some in SHIPPED]
 )
 def test_shipped_weights_are_as_good_as_recorded(arguments):
-    name, _, eps = arguments
+    name, training, eps = arguments
     recorded = models.recipe(*arguments)
-    found = measure(models.load(*arguments), name, eps)
+    found = measure(models.load(*arguments), name, None if training == "noise" else eps)
     # Another processor may round another way: a few images of a thousand, one of the forty faces.
     one = 0.026 if name == "faces_cnn" else 0
     assert found.clean == pytest.approx(float(recorded["clean"]), abs=0.003 + one)
@@ -41,6 +41,13 @@ def test_bounds_prove_as_much_as_recorded(eps):
         recorded, abs=0.005
     )
     assert recorded <= float(models.recipe("mnist_cnn", "ibp", eps)["robust"])
+
+
+@pytest.mark.parametrize(("name", "sigma"), [(name, sigma) for name, training, sigma in SHIPPED if training == "noise"])
+def test_networks_trained_with_noise_see_through_it_as_recorded(name, sigma):
+    recorded = float(models.recipe(name, "noise", sigma)["noisy"])
+    assert noisy_accuracy(models.load(name, "noise", sigma), name, sigma) == pytest.approx(recorded, abs=0.003)
+    assert recorded > noisy_accuracy(models.load(name), name, sigma)
 
 
 @pytest.mark.parametrize("arguments", SHIPPED)

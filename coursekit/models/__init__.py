@@ -27,9 +27,9 @@ def load(name: str, training: str = "standard", eps: float | None = None) -> nn.
 
     name: "mnist_cnn", "mnist_mlp" (small enough to verify exactly), "mnist_linear", "moons_mlp", "signs_cnn",
     "faces_cnn", or "imagenet" (EfficientNet-Lite0). training: "standard", or the method that made it robust ("pgd",
-    "trades", ...; see `coursekit.training`). eps: the L-inf radius it was trained for; None takes the largest there
-    is. It normalises its input itself. Parameters require gradients as in any torch model, and every call returns a
-    model of its own.
+    "trades", ...; see `coursekit.training`). eps: the L-inf radius it was trained for, for "noise" the standard
+    deviation sigma of the noise that it was trained with; None takes the largest there is. It normalises its input
+    itself. Parameters require gradients as in any torch model, and every call returns a model of its own.
     Raises ValueError, listing what there is, for anything else.
     """
     path = weights_file(name, training, eps)
@@ -44,7 +44,7 @@ def recipe(name: str, training: str = "standard", eps: float | None = None) -> d
 
     Keys: "command", "clean" and "robust" (accuracies), "attack" (what the robust accuracy was measured with). The
     weights of "imagenet" were not made here: it has only "source". Those of "ibp" have "certified", too: the share
-    that interval bounds prove robust.
+    that interval bounds prove robust. Those of "noise" have "noisy": the accuracy on images with such noise.
     """
     path = weights_file(name, training, eps)
     if name == "imagenet":

@@ -4,7 +4,7 @@ python -m coursekit.training mnist_cnn --training pgd --eps 0.1
 """
 
 from coursekit.training import linear
-from coursekit.training.augment import random_affine, random_shift
+from coursekit.training.augment import gaussian_noise, random_affine, random_shift
 from coursekit.training.certified import certified_fit
 from coursekit.training.family import family_fit
 from coursekit.training.loop import fit, training_step
@@ -17,6 +17,6 @@ from coursekit.training.schedules import constant, falling, one_cycle, plateau, 
 
 __all__ = [
     "METHODS", "RECIPES", "Epoch", "accelerated", "adversarial_fit", "breakdown", "certified_fit", "constant",
-    "falling", "family_fit", "fit", "linear", "main", "measure", "one_cycle", "plateau", "ramp", "random_affine",
-    "random_shift", "train", "training_step",
+    "falling", "family_fit", "fit", "gaussian_noise", "linear", "main", "measure", "one_cycle", "plateau", "ramp",
+    "random_affine", "random_shift", "train", "training_step",
 ]  # fmt: skip

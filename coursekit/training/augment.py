@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from coursekit.perturbations.random import normal
+from coursekit.training.loop import Augment
+
 
 def random_shift(x: Tensor, generator: Generator | None = None) -> Tensor:
     """Each image (B, C, H, W) moved by up to two pixels each way; what comes in from outside is 0."""
@@ -47,3 +50,20 @@ def random_affine(
     )
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, align_corners=False)
+
+
+def gaussian_noise(sigma: float, after: Augment | None = None) -> Augment:
+    """A change x -> x + e, e ~ N(0, sigma^2 I) drawn anew for each image, for `fit(..., augment=gaussian_noise(0.25))`.
+
+    So a network learns to be right about noisy images: the base classifier of randomised smoothing. sigma: >= 0, in
+    units of x. after: another change that comes first, `random_shift` say. The result is not clipped to the image
+    range, just as `certify.smoothing` does not clip it. Source: Cohen et al. 2019, section 3.3.
+    """
+    if not 0 <= sigma < math.inf:
+        raise ValueError(f"sigma must be a number of at least 0; got {sigma!r}")
+
+    def noisy(x: Tensor, generator: Generator | None = None) -> Tensor:
+        changed = x if after is None else after(x, generator)
+        return changed + sigma * normal(changed, generator)
+
+    return noisy

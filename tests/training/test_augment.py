@@ -1,8 +1,9 @@
 from functools import partial
 
+import pytest
 import torch
 
-from coursekit.training import random_affine, random_shift
+from coursekit.training import gaussian_noise, random_affine, random_shift
 from coursekit.training.augment import mirrored_shift
 
 STILL = {"degrees": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0}
@@ -90,3 +91,26 @@ def test_the_generator_decides_and_values_stay_in_range(digits, seeded):
         assert augment(x.double(), seeded()).dtype == torch.float64
         assert augment(x.to("meta"), seeded()).device.type == "meta"
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_noise_has_its_sigma_is_new_for_each_pixel_and_is_not_clipped(seeded):
+    x = torch.full((100, 1, 20, 20), 0.9)
+    noise = gaussian_noise(0.5)(x, seeded()) - x
+    assert abs(noise.mean()) < 0.02
+    assert abs(noise.std() - 0.5) < 0.02
+    assert len(noise.unique()) > 0.9 * noise.numel()
+    assert (x + noise).max() > 2
+    assert torch.equal(gaussian_noise(0.0)(x), x)
+    with pytest.raises(ValueError, match="sigma must be a number of at least 0; got -1"):
+        gaussian_noise(-1)
+
+
+def test_noise_comes_after_other_changes_and_from_the_generator(digits, seeded):
+    x, state = digits[0], torch.random.get_rng_state()
+    moved = gaussian_noise(1e-4, after=random_shift)(x, seeded())
+    torch.testing.assert_close(moved, random_shift(x, seeded()), rtol=0, atol=1e-3)
+    assert torch.equal(gaussian_noise(0.3)(x, seeded()), gaussian_noise(0.3)(x, seeded()))
+    assert not torch.equal(gaussian_noise(0.3)(x, seeded()), gaussian_noise(0.3)(x, seeded(1)))
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert gaussian_noise(0.3)(x.double(), seeded()).dtype == torch.float64
+    assert gaussian_noise(0.3)(x.to("meta"), seeded()).device.type == "meta"

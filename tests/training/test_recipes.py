@@ -55,3 +55,16 @@ def test_impossible_commands_are_refused(arguments, capsys):
         training.main(arguments)
     assert caught.value.code == 2
     assert "error" in capsys.readouterr().err
+
+
+def test_the_noise_of_a_recipe_is_recorded_as_sigma(tmp_path, monkeypatch):
+    monkeypatch.setitem(training.RECIPES["mnist_mlp"]["noise"], "epochs", 2)
+    out = tmp_path / "weights.safetensors"
+    training.main(["mnist_mlp", "--training", "noise", "--eps", "0.5", "--out", str(out)])
+    with safe_open(out, framework="pt") as file:
+        recipe = dict(file.metadata())
+    assert recipe["command"] == "python -m coursekit.training mnist_mlp --training noise --eps 0.5"
+    assert recipe["attack"] == "PGD-20, L-inf, eps 0.05"
+    assert 0.3 < float(recipe["noisy"]) <= float(recipe["clean"])
+    with pytest.raises(ValueError, match="eps must be given, the standard deviation of the noise"):
+        train("mnist_mlp", "noise", progress=False)
