@@ -130,8 +130,8 @@ def test_images_must_be_floating(x):
     [
         ({"model": nn.Sequential(nn.Linear(4, 2), nn.Tanh())}, "model must consist of Linear, Conv2d.*; got Tanh"),
         ({"model": nn.Linear(4, 2)}, "model must be a torch.nn.Sequential; got Linear"),
-        ({"threat": LpBall(0.1, 2)}, "threat must be an LpBall with p = inf; got p = 2"),
-        ({"threat": 0.1}, "threat must be an LpBall with p = inf; got float"),
+        ({"threat": LpBall(0.1, 1)}, "threat must be an LpBall with p = 2 or p = inf; got p = 1"),
+        ({"threat": 0.1}, "threat must be an LpBall with p = 2 or p = inf; got float"),
         ({"method": "boxes"}, "method must be one of 'interval'.*; got 'boxes'"),
     ],
 )

@@ -1,0 +1,91 @@
+"""CROWN: a linear function below each output and one above it, pulled back through the network layer by layer.
+
+Interval bounds forget how the neurons hang together: each is at its worst for itself. CROWN keeps, for what is asked,
+one linear function of the neurons, and carries it backwards. A linear layer takes it as it is. A ReLU that may be on
+or off, l < 0 < u, is replaced by a line: from above by the chord u (z - l) / (u - l), from below by z or by 0,
+whichever leaves the smaller triangle. What arrives at the image is a linear function of x~, whose worst point in P(x)
+is known.
+Source: Zhang et al. 2018, "Efficient neural network robustness certification with general activation functions",
+theorem 3.2 and corollary 3.3; the choice of the lower line: section 3.3.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from coursekit.certify.layers import offset, pull_back
+from coursekit.certify.relaxations import interval
+from coursekit.certify.relaxations.region import Interval, Region
+
+LARGEST = 2**24  # numbers of linear functions that are held at a time
+
+
+class Walk:
+    """A network over P(x), with the bounds of its neurons, front to back: what is asked is carried back to x~."""
+
+    def __init__(self, layers: Sequence[nn.Module], region: Region) -> None:
+        self.layers, self.region = layers, region
+        self.before: list[Interval] = []  # the box in front of each layer
+        box = region.box
+        boxes = interval.boxes(layers, region)
+        linear = True  # so far: then the intervals are exact, or as good as it gets
+        for i, layer in enumerate(layers):
+            if isinstance(layer, nn.ReLU):
+                if not linear:
+                    box = box.intersect(self.outputs(i, box))
+                linear = False
+            self.before.append(box)
+            box = interval.through(layer, box)
+            if linear:
+                box = boxes[i]
+        self.after = box
+
+    def differences(self, y: Tensor) -> Tensor:
+        """Upper bounds of z_i - z_y over P(x), (B, K), of a network that ends with a Linear layer."""
+        last = self.layers[-1]
+        assert isinstance(last, nn.Linear)
+        eye = torch.eye(last.out_features, dtype=self.after.lower.dtype, device=self.after.lower.device)
+        worst = -self.least(eye[y][:, None] - eye, len(self.layers))
+        return torch.minimum(worst, interval.differences(last, self.before[-1], y))
+
+    def outputs(self, depth: int, like: Interval) -> Interval:
+        """The box of everything behind the first `depth` layers; like: intervals of it."""
+        size = like.lower[0].numel()
+        eye = torch.eye(size, dtype=like.lower.dtype, device=like.lower.device).view(1, size, *like.lower.shape[1:])
+        lower, upper = self.least(eye, depth), -self.least(-eye, depth)
+        return Interval(lower.view_as(like.lower), upper.view_as(like.upper))
+
+    def least(self, rows: Tensor, depth: int) -> Tensor:
+        """Lower bounds (B, m) over P(x) of rows h, where h is behind the first `depth` layers.
+
+        rows: (B or 1, m, *shape of h). In pieces, so that what is held at a time is bounded.
+        """
+        batch = len(self.region.x)
+        widest = max([self.region.x[0].numel(), *(box.lower[0].numel() for box in self.before[:depth])])
+        pieces = rows.split(max(1, LARGEST // max(1, batch * widest)), dim=1)
+        return torch.cat([self._least(piece.expand(batch, *piece.shape[1:]), depth) for piece in pieces], dim=1)
+
+    def _least(self, rows: Tensor, depth: int) -> Tensor:
+        constant = rows.new_zeros(rows.shape[:2])
+        for layer, box in reversed(list(zip(self.layers[:depth], self.before[:depth], strict=True))):
+            if isinstance(layer, nn.ReLU):
+                rows, extra = _through_relu(rows, box)
+            else:
+                extra = (rows * offset(layer, box.lower)[:, None]).flatten(2).sum(2)
+                shape = box.lower.shape[1:]
+                rows = pull_back(layer, rows.flatten(0, 1), shape).view(*rows.shape[:2], *shape)
+            constant = constant + extra
+        return constant + self.region.least(rows)
+
+
+def _through_relu(rows: Tensor, box: Interval) -> tuple[Tensor, Tensor]:
+    """a relu(z) >= a' z + constant for every z in the box: where a > 0 by the line below, where a < 0 by the chord."""
+    lower, upper = box.lower[:, None], box.upper[:, None]
+    on, off = lower >= 0, upper <= 0
+    open_ = ~on & ~off
+    chord = torch.where(open_, upper / torch.where(open_, upper - lower, 1), on.to(rows.dtype))
+    below = torch.where(open_, upper > -lower, on).to(rows.dtype)
+    up, down = rows.clamp(max=0), rows.clamp(min=0)
+    constant = (up * torch.where(open_, -chord * lower, 0)).flatten(2).sum(2)
+    return down * below + up * chord, constant
