@@ -99,10 +99,9 @@ class SmoothedClassifier:
         """
         check_alpha(alpha)
         check_count("n", n)  # before the first n0 copies are looked at
-        c_A = self.counts(x, n0, generator).argmax(dim=1)
+        counts0 = self.counts(x, n0, generator)
         counts = self.counts(x, n, generator)
-        p_A = lower_bound(counts.gather(1, c_A[:, None]).squeeze(1), n, alpha)
-        return Certificate(c_A, radius(p_A, self.sigma), p_A <= 1 / 2)
+        return certificate(counts0, counts, n, self.sigma, alpha)
 
     def counts(self, x: Tensor, n: int, generator: Generator | None = None) -> Tensor:
         """How often f says each class of n noisy copies of each image, int64 (B, K): SAMPLEUNDERNOISE of the paper.
@@ -153,6 +152,17 @@ class SmoothedClassifier:
         return logits
 
 
+def certificate(counts0: Tensor, counts: Tensor, n: int, sigma: float, alpha: float) -> Certificate:
+    """What two independent sets of votes certify: counts0 chooses the class, counts bounds its probability from below.
+
+    counts0, counts: int64 (B, K), as of `SmoothedClassifier.counts`; n: the votes of the second, some of which may be
+    for no class. Source: Cohen et al. 2019, CERTIFY.
+    """
+    c_A = counts0.argmax(dim=1)
+    p_A = lower_bound(counts.gather(1, c_A[:, None]).squeeze(1), n, alpha)
+    return Certificate(c_A, radius(p_A, sigma), p_A <= 1 / 2)
+
+
 def lower_bound(successes: Tensor | int, n: int, alpha: float) -> Tensor:
     """A number that is below p with a probability of at least 1 - alpha, whatever p is: Clopper and Pearson 1934.
 
@@ -172,8 +182,21 @@ def lower_bound(successes: Tensor | int, n: int, alpha: float) -> Tensor:
     return torch.where(at_home > 0, quantile, 0.0).to(k.device)
 
 
+def least_probability(p_A: Tensor, sigma: float, distance: float) -> Tensor:
+    """What is left at worst of the probability p_A of a class at another point: Phi(Phi^-1(p_A) - distance / sigma).
+
+    Of all regions that hold p_A of N(x, sigma^2 I), the half-space away from x~ holds the least of N(x~, sigma^2 I).
+    p_A: any shape, in [0, 1]. distance: ||x~ - x||_2, 0 or more. Source: Cohen et al. 2019, lemma 4; Neyman and Pearson
+    1933.
+    """
+    _check_sigma(sigma)
+    if not distance >= 0:
+        raise ValueError(f"distance must be at least 0; got {distance!r}")
+    return torch.special.ndtr(torch.special.ndtri(p_A) - distance / sigma)
+
+
 def radius(p_A: Tensor, sigma: float) -> Tensor:
-    """R = sigma * Phi^-1(p_A): g keeps its class where f has it with probability p_A or more around x; 0 up to 1/2.
+    """R = sigma * Phi^-1(p_A), the distance at which `least_probability` is down to 1/2; 0 for p_A up to 1/2.
 
     p_A: any shape, float64 for the sake of those next to 1. The smallest R is that of a half-space, and is reached.
     Source: Cohen et al. 2019, theorems 1 and 2, with the bound 1 - p_A for the second class.

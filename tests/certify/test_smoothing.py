@@ -19,6 +19,7 @@ from coursekit.certify.smoothing import (
     binomial_p_value,
     certified_accuracy,
     largest_radius,
+    least_probability,
     lower_bound,
     radius,
 )
@@ -82,6 +83,25 @@ def test_no_radius_without_a_majority(p):
 def test_the_radius_is_the_quantile_of_the_normal_distribution_in_units_of_sigma():
     p = torch.linspace(0.5, 0.999999, 50, dtype=torch.float64)
     np.testing.assert_allclose(radius(p, 0.3), 0.3 * stats.norm.ppf(p), rtol=1e-9, atol=1e-12)
+
+
+@given(st.floats(0.5001, 0.9999), st.floats(0.05, 2))
+@settings(max_examples=50, deadline=None)
+def test_at_the_radius_one_half_is_left_and_further_away_less(p, sigma):
+    p_A = torch.tensor([p], dtype=torch.float64)
+    far = radius(p_A, sigma).item()
+    assert least_probability(p_A, sigma, far).item() == pytest.approx(0.5, abs=1e-9)
+    assert least_probability(p_A, sigma, 0.9 * far) > 0.5 > least_probability(p_A, sigma, 1.1 * far)
+    assert least_probability(p_A, sigma, 0.0).item() == pytest.approx(p, rel=1e-9)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.3, 0.8]), st.floats(0.01, 1.5))
+@settings(max_examples=30, deadline=None)
+def test_no_region_loses_more_than_the_half_space(seed, sigma, distance):
+    """Random unions of intervals of a line, with their exact probabilities at x = 0 and at x~ = distance."""
+    ends = np.sort(np.random.default_rng(seed).normal(0, 1.5 * sigma, 8))
+    here, there = (np.diff(stats.norm.cdf(ends, centre, sigma))[::2].sum() for centre in (0.0, distance))
+    assert there >= least_probability(torch.tensor(here), sigma, distance).item() - 1e-9
 
 
 # ------------------------------------------------------------------ votes
@@ -305,6 +325,8 @@ def test_settings_models_and_numbers_are_checked():
     empty = SmoothedClassifier(half_plane, 1.0).certify(torch.rand(0, 2))
     with pytest.raises(ValueError, match="y must hold at least one label"):
         certified_accuracy(empty, torch.zeros(0, dtype=torch.int64), [0.0])
+    with pytest.raises(ValueError, match="distance must be at least 0; got -1"):
+        least_probability(torch.tensor([0.9]), 0.5, -1)
     one = SmoothedClassifier(half_plane, 1.0).certify(torch.rand(1, 2))
     with pytest.raises(ValueError, match="radii must be a list of numbers, each 0 or more"):
         certified_accuracy(one, torch.tensor([0]), [-0.5])
