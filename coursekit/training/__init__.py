@@ -7,6 +7,7 @@ from coursekit.training import linear
 from coursekit.training.augment import gaussian_noise, random_affine, random_shift
 from coursekit.training.certified import certified_fit
 from coursekit.training.family import family_fit
+from coursekit.training.lipschitz import lipschitz_fit
 from coursekit.training.loop import fit, training_step
 from coursekit.training.methods import METHODS, adversarial_fit
 from coursekit.training.overfitting import breakdown
@@ -17,6 +18,6 @@ from coursekit.training.schedules import constant, falling, one_cycle, plateau, 
 
 __all__ = [
     "METHODS", "RECIPES", "Epoch", "accelerated", "adversarial_fit", "breakdown", "certified_fit", "constant",
-    "falling", "family_fit", "fit", "gaussian_noise", "linear", "main", "measure", "one_cycle", "plateau", "ramp",
-    "random_affine", "random_shift", "train", "training_step",
+    "falling", "family_fit", "fit", "gaussian_noise", "linear", "lipschitz_fit", "main", "measure", "one_cycle",
+    "plateau", "ramp", "random_affine", "random_shift", "train", "training_step",
 ]  # fmt: skip
