@@ -2,15 +2,16 @@
 
 An attack looks first, because what it finds is an answer. Then bounds: what CROWN proves is an answer, too. What is
 left is a mixed-integer program for each other class j: the smallest z_y - z_j in P(x), with a switch for each ReLU that
-can be on or off (see `program`). Its solver branches on the switches until it knows that the smallest value is above 0,
+can be on or off (see `program`). The search branches on the switches until it knows that the smallest value is above 0,
 or has a point where it is below; that point is then shown to the model itself.
-Source: Tjeng et al. 2019, "Evaluating robustness of neural networks with mixed integer programming".
+Source: Tjeng et al. 2019, "Evaluating robustness of neural networks with mixed integer programming"; Bunel et al. 2020.
 """
 
 import copy
 import math
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -73,9 +74,10 @@ def verify(
     neuron that can be on and off in P(x) may double it; the shipped "mnist_mlp" takes a second or so at eps 0.05.
     x: (B, ...) in threat.bounds; y: (B,) int64. threat: LpBall with p = inf. time_limit: seconds for each image; when
     they are over, it is "undecided", never "robust". attack: look with PGD first.
-    Programs run on the CPU in float64; "robust" rests on HiGHS' branch and bound, with tolerances of 1e-9, and on a
-    lead of more than CLEAR. A counterexample lies in P(x) and is misclassified by the model itself, in its own dtype.
-    Leaves the model, x and the global random state as they are. Raises ValueError or TypeError naming the argument.
+    Programs run on the CPU in float64; "robust" rests on bounds that hold up to rounding whatever the solver does, and
+    on a lead of more than CLEAR. A counterexample lies in P(x) and is misclassified by the model itself, in its own
+    dtype. Leaves the model, x and the global random state as they are. Raises ValueError or TypeError naming the
+    argument.
     """
     _check(model, x, y, threat, time_limit)
     exact_model = copy.deepcopy(model).double().cpu()
@@ -106,7 +108,7 @@ def minimum_distance(
     image; when they are over, the ends are as far apart as they then are, and both hold. Otherwise as `verify`.
     """
     for name, value in (("eps_max", eps_max), ("tolerance", tolerance)):
-        if not (isinstance(value, int | float) and 0 < value < math.inf):
+        if isinstance(value, bool) or not (isinstance(value, int | float) and 0 < value < math.inf):
             raise ValueError(f"{name} must be a number above 0; got {value!r}")
     _check(model, x, y, LpBall(eps_max, math.inf, bounds), time_limit)
     attacked = smallest_eps(model, x, y, math.inf, eps_max=eps_max, loss=margin, bounds=bounds)
@@ -166,20 +168,34 @@ def _decide(model: nn.Module, x: Tensor, y: Tensor, threat: LpBall, until: float
         worst = walk.differences(y.cpu())[0]
     own = int(y)
     lead = {j: -value for j, value in enumerate(worst.tolist()) if j != own}
+    if not all(map(math.isfinite, lead.values())):
+        return UNDECIDED, -math.inf, None
     clear = CLEAR * max(1.0, *(abs(value) for value in lead.values()))
     if min(lead.values()) > clear:
         return ROBUST, min(lead.values()), None
     program, weight, constant = image_program(walk, 0, tighten=(until - time.monotonic()) / 2)
+    best: tuple[float, Vector | None] = 0.0, None
     for j in sorted(lead, key=lambda j: lead[j]):
+        if lead[j] > clear or time.monotonic() >= until:
+            continue
         row, b = weight[own] - weight[j], constant[own] - constant[j]
-        if lead[j] <= clear and time.monotonic() < until:
-            lead[j] = max(lead[j], program.least(row, b))
-        if lead[j] <= clear and time.monotonic() < until:
-            least, point = program.search(row, b, enough=-clear, seconds=until - time.monotonic())
-            lead[j] = max(lead[j], least)
-            if point is not None and row @ point[: len(row)] + b < 0:
-                return UNDECIDED, min(lead.values()), point[: x.numel()]
-    return (ROBUST if min(lead.values()) > clear else UNDECIDED), min(lead.values()), None
+        found = program.search(row, b, partial(_gap, model, x, own, j), until=until, stop=-clear, close=clear)
+        lead[j] = max(lead[j], found.bound)
+        if found.point is not None and found.value < best[0]:
+            best = found.value, found.point[: x.numel()]
+        if best[0] < -clear:
+            break
+    if best[1] is None and min(lead.values()) > clear:
+        return ROBUST, min(lead.values()), None
+    return UNDECIDED, min(lead.values()), best[1]
+
+
+def _gap(model: nn.Module, x: Tensor, own: int, other: int, point: Vector) -> float:
+    """z_y - z_j of the network itself at the pixels that a point of the program begins with."""
+    pixels = torch.from_numpy(point[: x.numel()]).view(x.shape)
+    with torch.no_grad():
+        logits = model(pixels)[0]
+    return float(logits[own] - logits[other])
 
 
 def _distance_of_one(
@@ -218,6 +234,8 @@ def _check(model: nn.Module, x: Tensor, y: Tensor, threat: LpBall, time_limit: f
     last = layers[-1] if layers else None
     if not isinstance(last, nn.Linear):
         raise ValueError(f"model must end with a Linear layer; got {type(last).__name__}")
+    if last.out_features < 2:
+        raise ValueError(f"model must have at least two classes; got {last.out_features}")
     if not isinstance(threat, LpBall) or threat.p != math.inf:
         got = f"p = {threat.p:g}" if isinstance(threat, LpBall) else type(threat).__name__
         raise ValueError(f"threat must be an LpBall with p = inf; got {got}")
