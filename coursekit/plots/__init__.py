@@ -5,6 +5,7 @@ shows it, `display(figure)` shows it anywhere else. `alt_text(figure)` is what a
 """
 
 from coursekit.plots.accuracy import curves, label_lines
+from coursekit.plots.certificates import certificates, from_above
 from coursekit.plots.defences import claims, score_histograms
 from coursekit.plots.display import alt_text, as_html, image_tag, install
 from coursekit.plots.look import (
@@ -46,8 +47,8 @@ from coursekit.plots.viewpoints import Departure, by_view, price
 
 __all__ = [
     "BLUE", "CHANGE", "COLOURS", "GREEN", "GREY", "LINES", "ORANGE", "PURPLE", "SKY", "STYLE", "VERMILION", "Departure",
-    "across", "agreement", "along_the_step", "alt_text", "as_html", "by_view", "changes", "claims", "collapse",
-    "convergence", "curves", "diagnostics", "distances", "gradient", "image_tag", "images", "ink", "install",
+    "across", "agreement", "along_the_step", "alt_text", "as_html", "by_view", "certificates", "changes", "claims", "collapse",
+    "convergence", "curves", "diagnostics", "distances", "from_above", "gradient", "image_tag", "images", "ink", "install",
     "label_lines", "loss_along", "loss_by_angle", "loss_plane", "loss_surfaces", "nearest_points", "penalties_along",
     "percent", "perturbation", "price", "probabilities", "probability_bars", "questions_asked", "rivals",
     "score_histograms", "short", "show_image", "step_of_network", "style", "styled", "to_numpy", "tradeoff",

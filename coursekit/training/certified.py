@@ -24,7 +24,7 @@ def certified_fit(
     """Interval bound training: (1 - k) L(f(x), y) + k L(worst-case logits, y), where no x~ in P(x) has a larger loss.
 
     The bounds of an ordinary network are far too wide to learn from. So eps and k grow from 0 together, eps to its
-    full size and k to 1/2. A batch takes about three passes. threat: LpBall with p = 2 or inf. eps_schedule: t -> factor
+    full size and k to 1/2. A batch takes about three passes. threat: LpBall, p = 2 or inf. eps_schedule: t -> factor
     of the radius, and of 1/2 for k; None takes ramp(0.7). model: of layers that `certify.relaxations` knows.
     settings: as for `fit`. Raises ValueError for a model or a threat that has no interval bounds, a radius for each
     image, and x outside the threat's bounds.

@@ -1457,6 +1457,27 @@ plots.claims({name: (claimed[name], broken[name]) for name in claimed},
 #
 # And the habit to keep: **whoever proposes a defence has to attack it as somebody would who knows it and wants it to fall.** Tramèr et al. (2020) took thirteen defences that had been published with such an "adaptive" evaluation, and broke them all.
 #
+# ### The truth, for once
+#
+# One of the four can be settled for good. A small network (784-32-32-10) and the same network with its logits divided by a temperature are the same classifier, and whether a point of $\mathcal P(\mathbf x)$ is misclassified can be decided by a search without gaps that needs no gradient at all (assignment 09). Three numbers for the *cold* network: what plain PGD believes, what your attack of 6.6 leaves, and the truth.
+
+# %% demo="truth"
+from coursekit.certify import exact
+
+cold = coursekit.models.load("mnist_mlp")
+with torch.no_grad():
+    for parameter in cold[-1].parameters():
+        parameter /= 0.001  # the temperature, as a part of the last layer
+images, labels, small_ball = test_digits.x[:120], test_digits.y[:120], LpBall(0.03, math.inf)
+verdicts = exact.verify(cold, images, labels, small_ball, time_limit=2)
+proven, open_still = verdicts.share("robust"), verdicts.share("undecided")
+plots.from_above({"plain PGD": accuracy(cold, naive(cold, images, labels, small_ball), labels),
+                  "PGD with another loss": accuracy(cold, your_attack(cold, images, labels, small_ball.eps), labels)},
+                 (proven, proven + open_still))
+
+# %% [markdown]
+# The proof does not ask how the gradient looks, so there is nothing to hide from it. A defence that only bends gradients leaves the truth where it was.
+#
 # ## 6.9 Think it over
 #
 # ### Question 6.9a: what would you ask the authors? · medium · 10 minutes · 3 points

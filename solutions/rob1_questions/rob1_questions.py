@@ -1089,6 +1089,31 @@ plots.along_the_step(model, missed)
 # %% [markdown]
 # Two balls, and the two failures of 8.4. In the small ball FGSM goes **the wrong way**: the lead falls all along, only not enough; no shorter step would have helped, another direction does. In the large ball it goes **too far**: on the digits drawn strong, which the title counts, the way crosses the region of the other class and comes out again at the far end. Assignment 03 saw the robust accuracy under FGSM *rise* again for large ε; this is why. PGD is the answer to both: it asks for a new direction after each step, and its steps are short. It is no proof either, only a better search; proofs are the subject of assignment 09.
 #
+# ### The truth, for once
+#
+# For a network with two hidden layers of 32 neurons such a proof takes well under a second a digit. So the second question has an exact answer there: of the digits in whose ball an adversarial example **exists**, how many does one step find? (A few seconds.)
+
+# %% demo="truth"
+from coursekit.certify import exact
+
+small = coursekit.models.load("mnist_mlp")
+is_right = small(images).argmax(dim=1) == labels
+print(f"{'ε':>6}{'there is one':>14}{'FGSM finds':>12}{'PGD finds':>11}{'proven: none':>14}{'undecided':>11}")
+for eps in (0.01, 0.02, 0.03):
+    ball = LpBall(eps, math.inf)
+    verdicts = exact.verify(small, images, labels, ball, time_limit=2)
+    exists = is_right & torch.tensor([status == "counterexample" for status in verdicts.status])
+    by_fgsm, by_pgd = (
+        int((is_right & (small(x_adv).argmax(dim=1) != labels)).sum())
+        for x_adv in (attacks.fgsm(small, images, labels, ball),
+                      attacks.pgd(small, images, labels, ball, steps=15, random_start=False))
+    )
+    none, open_still = (verdicts.status.count(status) for status in ("robust", "undecided"))
+    print(f"{eps:>6}{int(exists.sum()):>14}{by_fgsm:>12}{by_pgd:>11}{none:>14}{open_still:>11}")
+
+# %% [markdown]
+# One missed digit is enough for the answer: no, not always.
+#
 # ## 8.9 In your own words
 #
 # These two answers are read by a person. They are the two questions of the slide. Half a page each is plenty; the exercises above have done the work.
