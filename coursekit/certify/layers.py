@@ -57,7 +57,7 @@ def pull_back(layer: nn.Module, rows: Tensor, shape: torch.Size) -> Tensor:
 
 def offset(layer: nn.Module, h: Tensor) -> Tensor:
     """b of an affine layer W h + b, (1, ...), for inputs like h (B, ...)."""
-    return layer(torch.zeros_like(h[:1]))
+    return layer(h.new_zeros(1, *h.shape[1:]))
 
 
 def _padding(layer: nn.Conv2d) -> list[int]:

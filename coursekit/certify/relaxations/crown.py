@@ -51,7 +51,7 @@ class Walk:
 
     def outputs(self, depth: int, like: Interval) -> Interval:
         """The box of everything behind the first `depth` layers; like: intervals of it."""
-        size = like.lower[0].numel()
+        size = like.lower.shape[1:].numel()
         eye = torch.eye(size, dtype=like.lower.dtype, device=like.lower.device).view(1, size, *like.lower.shape[1:])
         lower, upper = self.least(eye, depth), -self.least(-eye, depth)
         return Interval(lower.view_as(like.lower), upper.view_as(like.upper))
@@ -62,7 +62,7 @@ class Walk:
         rows: (B or 1, m, *shape of h). In pieces, so that what is held at a time is bounded.
         """
         batch = len(self.region.x)
-        widest = max([self.region.x[0].numel(), *(box.lower[0].numel() for box in self.before[:depth])])
+        widest = max(h.shape[1:].numel() for h in (self.region.x, *(box.lower for box in self.before[:depth])))
         pieces = rows.split(max(1, LARGEST // max(1, batch * widest)), dim=1)
         return torch.cat([self._least(piece.expand(batch, *piece.shape[1:]), depth) for piece in pieces], dim=1)
 

@@ -53,7 +53,7 @@ def _over_ball(front: Sequence[nn.Module], region: Region, like: Interval) -> In
     for layer in front:
         offsets.append((layer, h, offset(layer, h)))
         h = layer(h)
-    size = like.lower[0].numel()
+    size = like.lower.shape[1:].numel()
     rows = torch.eye(size, dtype=h.dtype, device=h.device).view(size, *like.lower.shape[1:])
     constant = torch.zeros(size, dtype=h.dtype, device=h.device)
     for layer, before, bias in reversed(offsets):

@@ -29,7 +29,7 @@ def outputs(walk: Walk, known: Interval) -> Interval:
         for k, (row, b) in enumerate(zip(problem.encoded.weight, problem.encoded.constant, strict=True)):
             lower[image, k] = max(lower[image, k].item(), problem.least(row, b))
             upper[image, k] = min(upper[image, k].item(), -problem.least(-row, -b))
-    return Interval(lower, upper)
+    return known.intersect(Interval(lower, upper))
 
 
 def differences(walk: Walk, y: Tensor, known: Tensor) -> Tensor:

@@ -30,7 +30,9 @@ class Interval(NamedTuple):
 
     def intersect(self, other: "Interval") -> "Interval":
         """What lies in both, of two that hold the same value."""
-        return Interval(torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper))
+        lower, upper = torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper)
+        # Of two that hold one value, rounding may put one end past the other.
+        return Interval(torch.minimum(lower, upper), torch.maximum(lower, upper))
 
 
 class Region(NamedTuple):
