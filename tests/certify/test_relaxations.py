@@ -344,7 +344,7 @@ def plain_crown(model, x, eps, p, slope=lambda low, high: float(high > -low)):
     """Zhang et al. 2018, theorem 3.2 and corollary 3.3, neuron by neuron, for one point x, in its letters.
 
     slope: the lower line's alpha_L of a neuron that may be on or off. Like ours it keeps the better of CROWN's and the
-    interval's bounds for the neurons. Returns the ends of all logits.
+    interval's bounds, and has CROWN's for those neurons only that may be on or off. Returns the ends of all logits.
     """
     layers = [(layer.weight.detach(), layer.bias.detach()) for layer in model if isinstance(layer, nn.Linear)]
     q = 1 if p == math.inf else 2
@@ -373,12 +373,14 @@ def plain_crown(model, x, eps, p, slope=lambda low, high: float(high > -low)):
         return value + row @ x + (reach if above else -reach)
 
     for m, (weight, bias) in enumerate(layers):
-        lower = torch.stack([end(m, j, above=False) for j in range(len(bias))])
-        upper = torch.stack([end(m, j, above=True) for j in range(len(bias))])
+        lower, upper = torch.full_like(bias, -math.inf), torch.full_like(bias, math.inf)
         if m:
             low, high = (z.clamp_min(0) for z in known[-1])
-            lower = torch.maximum(lower, weight.clamp_min(0) @ low + weight.clamp_max(0) @ high + bias)
-            upper = torch.minimum(upper, weight.clamp_min(0) @ high + weight.clamp_max(0) @ low + bias)
+            lower = weight.clamp_min(0) @ low + weight.clamp_max(0) @ high + bias
+            upper = weight.clamp_min(0) @ high + weight.clamp_max(0) @ low + bias
+        for j in range(len(bias)):
+            if m == len(layers) - 1 or lower[j] < 0 < upper[j]:
+                lower[j], upper[j] = max(lower[j], end(m, j, above=False)), min(upper[j], end(m, j, above=True))
         known.append((lower, upper))
     return known[-1]
 

@@ -12,6 +12,7 @@ theorem 3.2 and corollary 3.3; the choice of the lower line: section 3.3.
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coursekit.certify.layers import offset, pull_back
@@ -33,7 +34,7 @@ class Walk:
         for i, layer in enumerate(layers):
             if isinstance(layer, nn.ReLU):
                 if not linear:
-                    box = box.intersect(self.outputs(i, box))
+                    box = self._tightened(i, box)
                 linear = False
             self.before.append(box)
             box = interval.through(layer, box)
@@ -62,21 +63,43 @@ class Walk:
         rows: (B or 1, m, *shape of h). In pieces, so that what is held at a time is bounded.
         """
         batch = len(self.region.x)
-        widest = max(h.shape[1:].numel() for h in (self.region.x, *(box.lower for box in self.before[:depth])))
-        pieces = rows.split(max(1, LARGEST // max(1, batch * widest)), dim=1)
+        pieces = rows.split(max(1, self._room(depth) // max(1, batch)), dim=1)
         return torch.cat([self._least(piece.expand(batch, *piece.shape[1:]), depth) for piece in pieces], dim=1)
 
-    def _least(self, rows: Tensor, depth: int) -> Tensor:
+    def _tightened(self, depth: int, box: Interval) -> Interval:
+        """The box of everything behind the first `depth` layers: for a ReLU, to which only those neurons matter that
+        can be on and off, so that only these are asked for, each in those images where it can."""
+        undecided = ((box.lower < 0) & (box.upper > 0)).flatten(1)
+        if undecided.is_meta:  # where nothing can be looked at: all of them
+            undecided = torch.ones(undecided.shape, dtype=torch.bool)
+        image, neuron = (index.to(box.lower.device) for index in undecided.nonzero(as_tuple=True))
+        lower, upper = (end.flatten(1) for end in box)
+        found = [(lower[image, neuron][:0], upper[image, neuron][:0])]
+        for some, which in zip(image.split(self._room(depth)), neuron.split(self._room(depth)), strict=True):
+            rows = F.one_hot(which, lower.shape[1]).to(lower.dtype).view(len(which), 1, *box.lower.shape[1:])
+            found.append((self._least(rows, depth, some)[:, 0], -self._least(-rows, depth, some)[:, 0]))
+        lows, highs = (torch.cat(ends) for ends in zip(*found, strict=True))
+        tighter = Interval(lower.index_put((image, neuron), lows), upper.index_put((image, neuron), highs))
+        return box.intersect(Interval(*(end.view_as(box.lower) for end in tighter)))
+
+    def _room(self, depth: int) -> int:
+        """How many linear functions behind the first `depth` layers fit into memory, somewhere on their way back."""
+        widest = max(h.shape[1:].numel() for h in (self.region.x, *(box.lower for box in self.before[:depth])))
+        return max(1, LARGEST // widest)
+
+    def _least(self, rows: Tensor, depth: int, images: Tensor | None = None) -> Tensor:
+        """(N, m) for rows (N, m, *shape of h) of the images with these indices (N,), by default of all in order."""
+        region = self.region if images is None else self.region.select(images)
         constant = rows.new_zeros(rows.shape[:2])
         for layer, box in reversed(list(zip(self.layers[:depth], self.before[:depth], strict=True))):
             if isinstance(layer, nn.ReLU):
-                rows, extra = _through_relu(rows, box)
+                rows, extra = _through_relu(rows, box if images is None else box.select(images))
             else:
                 extra = (rows * offset(layer, box.lower)[:, None]).flatten(2).sum(2)
                 shape = box.lower.shape[1:]
                 rows = pull_back(layer, rows.flatten(0, 1), shape).view(*rows.shape[:2], *shape)
             constant = constant + extra
-        return constant + self.region.least(rows)
+        return constant + region.least(rows)
 
 
 def _through_relu(rows: Tensor, box: Interval) -> tuple[Tensor, Tensor]:

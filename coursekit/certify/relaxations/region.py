@@ -34,6 +34,10 @@ class Interval(NamedTuple):
         # Of two that hold one value, rounding may put one end past the other.
         return Interval(torch.minimum(lower, upper), torch.maximum(lower, upper))
 
+    def select(self, images: Tensor) -> "Interval":
+        """Those of some images, by index."""
+        return Interval(self.lower[images], self.upper[images])
+
 
 class Region(NamedTuple):
     """P(x) around x (B, ...) with radius eps (B, 1, ...): the box, and for p = 2 the ball within it."""
@@ -51,6 +55,10 @@ class Region(NamedTuple):
         # Both ends stay in the range, so that lower <= upper whatever x is: else the radius is below 0.
         box = Interval((x - eps).clamp(*threat.bounds), (x + eps).clamp(*threat.bounds))
         return cls(x, eps, threat.p, box)
+
+    def select(self, images: Tensor) -> "Region":
+        """Those of some images, by index."""
+        return Region(self.x[images], self.eps[images], self.p, self.box.select(images))
 
     def least(self, rows: Tensor) -> Tensor:
         """Lower bounds (B, m) of linear functions rows x~ on P(x), rows (B or 1, m, ...): the dual norm of each row.
