@@ -215,8 +215,8 @@ def _slopes(model: nn.Module, x: Tensor, y: Tensor, q: float) -> Tensor:
     """||grad z_y - grad z_i||_q at x, (B, K)."""
     x = x.detach().clone().requires_grad_()
     logits = model(x)
-    lead = logits.gather(1, y[:, None]) - logits
-    gradients = [torch.autograd.grad(column.sum(), x, retain_graph=True)[0] for column in lead.unbind(1)]
+    differences = logits.gather(1, y[:, None]) - logits
+    gradients = [torch.autograd.grad(column.sum(), x, retain_graph=True)[0] for column in differences.unbind(1)]
     return torch.linalg.vector_norm(torch.stack(gradients, 1).flatten(2), ord=q, dim=2)
 
 

@@ -25,11 +25,12 @@ def build(name: str) -> nn.Module:
 def load(name: str, training: str = "standard", eps: float | None = None) -> nn.Module:
     """The trained classifier called `name`, in eval mode on the CPU in float32; x in [0, 1] -> logits (B, K).
 
-    name: "mnist_cnn", "mnist_mlp" (small enough to verify exactly), "mnist_linear", "moons_mlp", "signs_cnn",
-    "faces_cnn", or "imagenet" (EfficientNet-Lite0). training: "standard", or the method that made it robust ("pgd",
-    "trades", ...; see `coursekit.training`). eps: the L-inf radius it was trained for, for "noise" the standard
-    deviation sigma of the noise that it was trained with; None takes the largest there is. It normalises its input
-    itself. Parameters require gradients as in any torch model, and every call returns a model of its own.
+    name: "mnist_cnn", "mnist_mlp" (small enough to verify exactly), "mnist_linear", "mnist_lipschitz" (1-Lipschitz in
+    L2), "moons_mlp", "signs_cnn", "faces_cnn", or "imagenet" (EfficientNet-Lite0). training: "standard", or the method
+    that made it robust ("pgd", "trades", ...; see `coursekit.training`). eps: the L-inf radius it was trained for, for
+    "noise" the standard deviation sigma of the noise that it was trained with; None takes the largest there is. It
+    normalises its input itself. Parameters require gradients as in any torch model, and every call returns a model of
+    its own.
     Raises ValueError, listing what there is, for anything else.
     """
     path = weights_file(name, training, eps)

@@ -60,7 +60,7 @@ class Orthonormal(nn.Module):
         wide = weight.shape[0] < weight.shape[1]
         Q, R = torch.linalg.qr(weight.mT if wide else weight)
         Q = Q * R.diagonal().sign()  # else a small step could turn a row round
-        return Q.mT if wide else Q
+        return (Q.mT if wide else Q).contiguous()  # as files of weights want it
 
 
 def margin_loss(model: nn.Module, x_adv: Tensor, x: Tensor, y: Tensor, margin: float, scale: float) -> Tensor:

@@ -16,6 +16,7 @@ from coursekit.evaluation import RobustAccuracy, robust_accuracy
 from coursekit.perturbations import LpBall
 from coursekit.training.augment import gaussian_noise, mirrored_shift, random_affine, random_shift
 from coursekit.training.certified import certified_fit
+from coursekit.training.lipschitz import lipschitz_fit
 from coursekit.training.loop import fit
 from coursekit.training.methods import METHODS, adversarial_fit
 from coursekit.training.progress import Epoch
@@ -50,6 +51,11 @@ RECIPES: dict[str, dict] = {
             "epochs": 60, "augment": random_shift, "lr": 3e-3, "lr_schedule": one_cycle(), "weight_decay": 0.01,
         },
     },
+    # Its ordinary training is the constrained one: `fit_by`.
+    "mnist_lipschitz": {
+        "data": "mnist", "eps": 0.05, "epochs": 40, "fit_by": lipschitz_fit,
+        "fit": {"radius": 1.0, "scale": 10.0, "augment": random_shift, "lr": 1e-2, "lr_schedule": one_cycle()},
+    },
     "moons_mlp": {"data": "moons", "eps": 0.05, "epochs": 100, "fit": {}},
     "signs_cnn": {"data": "signs", "eps": 0.02, "epochs": 20, "fit": {}},
     "faces_cnn": {"data": "faces", "eps": 0.02, "epochs": 80, "fit": {"augment": mirrored_shift, "batch_size": 20}},
@@ -79,7 +85,7 @@ def train(
         settings |= recipe["fit"]
         x, y = dataset.x, dataset.y
         if training == "standard":
-            return fit(model, x, y, **settings)
+            return recipe.get("fit_by", fit)(model, x, y, **settings)
         if training == "noise":
             if eps is None:
                 raise ValueError("eps must be given, the standard deviation of the noise; got None")

@@ -5,6 +5,7 @@ picture is still there. Without any front end it works as a plain object: `set`,
 """
 
 from coursekit.widgets.ball import adversarial_in_ball, attack_path, ball_explorer, ball_outline
+from coursekit.widgets.cone import certified_circles, cone_explorer
 from coursekit.widgets.defence import defence_explorer
 from coursekit.widgets.explorer import Choice, Explorer, Number, Upload
 from coursekit.widgets.halving import halving_explorer
@@ -18,6 +19,7 @@ from coursekit.widgets.viewpoint import viewpoint_explorer
 
 __all__ = [
     "Choice", "Explorer", "Number", "Upload", "adversarial_in_ball", "attack_path", "ball_explorer", "ball_outline",
-    "boundaries", "defence_explorer", "halving_explorer", "norm_explorer", "one_step_explorer", "photo_explorer",
-    "step_scrubber", "tradeoff_explorer", "training_explorer", "viewpoint_explorer",
+    "boundaries", "certified_circles", "cone_explorer", "defence_explorer", "halving_explorer", "norm_explorer",
+    "one_step_explorer", "photo_explorer", "step_scrubber", "tradeoff_explorer", "training_explorer",
+    "viewpoint_explorer",
 ]  # fmt: skip
