@@ -30,6 +30,7 @@ MODULES = (
     "numpy", "torch", "torchvision", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "tqdm.auto",
     "IPython.core.interactiveshell", "coursekit.attacks", "coursekit.certify", "coursekit.checks", "coursekit.data",
     "coursekit.defenses", "coursekit.evaluation", "coursekit.models", "coursekit.plots", "coursekit.training",
+    "coursekit.widgets", "highspy", "scipy.optimize", "scipy.stats",
     "coursekit.grading.inside.examiner", "coursekit.grading.inside.student",
 )  # fmt: skip
 
