@@ -48,7 +48,7 @@ RECIPES: dict[str, dict] = {
     "mnist_mlp": {
         "data": "mnist", "eps": 0.05, "epochs": 30, "fit": {"weight_decay": 1.0},
         "noise": {
-            "epochs": 60, "augment": random_shift, "lr": 3e-3, "lr_schedule": one_cycle(), "weight_decay": 0.01,
+            "epochs": 100, "augment": random_affine, "lr": 3e-3, "lr_schedule": one_cycle(), "weight_decay": 0.01,
         },
     },
     # Its ordinary training is the constrained one: `fit_by`.
