@@ -1,5 +1,5 @@
 """Certificates: what no attack within P(x) can achieve."""
 
-from coursekit.certify import enumeration, lipschitz, relaxations, smoothing
+from coursekit.certify import enumeration, exact, lipschitz, milp, relaxations, smoothing
 
-__all__ = ["enumeration", "lipschitz", "relaxations", "smoothing"]
+__all__ = ["enumeration", "exact", "lipschitz", "milp", "relaxations", "smoothing"]

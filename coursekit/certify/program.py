@@ -19,7 +19,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 from torch import Tensor, nn
 
-from coursekit.certify.relaxations.region import Interval
+if TYPE_CHECKING:  # that package builds its linear programs here
+    from coursekit.certify.relaxations.region import Interval
 
 Vector = NDArray[np.float64]
 FEASIBLE = 1e-9  # how far the solver may be from satisfying a constraint
@@ -247,7 +248,9 @@ class Encoded(NamedTuple):
     constant: Vector
 
 
-def encode(layers: Sequence[nn.Module], box: Interval, neurons: Sequence[Interval], *, tighten: float = 0.0) -> Encoded:
+def encode(
+    layers: Sequence[nn.Module], box: "Interval", neurons: "Sequence[Interval]", *, tighten: float = 0.0
+) -> Encoded:
     """The network over one image's box. box: of P(x), each end (1, ...), float64. neurons: for each ReLU the box in
     front of it. tighten: seconds to spend on better ones, two linear programs for each neuron that can be on and off.
     """
@@ -270,7 +273,9 @@ def encode(layers: Sequence[nn.Module], box: Interval, neurons: Sequence[Interva
     return Encoded(program, weight.flatten(1).T.contiguous().numpy(), constant.flatten().numpy())
 
 
-def _relu(program: Program, weight: Tensor, constant: Tensor, bounds: Interval, until: float) -> tuple[Tensor, Tensor]:
+def _relu(
+    program: Program, weight: Tensor, constant: Tensor, bounds: "Interval", until: float
+) -> tuple[Tensor, Tensor]:
     """max(z, 0) of z = weight . v + constant: the same where z is never below 0, 0 where never above, else a new a."""
     before, shape = len(program.lower), constant.shape
     z, b = weight.flatten(1).T.contiguous().numpy(), constant.flatten().numpy()
