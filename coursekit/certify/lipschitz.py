@@ -35,7 +35,8 @@ def radius(model: nn.Module, x: Tensor, y: Tensor, p: float = 2) -> Tensor:
     Linear, used in eval mode. x: (B, ...) floating; y: (B,) int64; p: 1, 2 or math.inf. Returns the dtype of the
     logits, half precision as float32, on the device of x. Rounding of the constants is on the safe side, and so are 16
     units in the last place for that of the logits. Raises ValueError or TypeError for what it cannot take.
-    Source: Tsuzuku et al. 2018, "Lipschitz-margin training", proposition 1 and section 4.2 (the bound for each pair).
+    Source: Tsuzuku et al. 2018, "Lipschitz-margin training", proposition 1; with a constant for each pair as in
+    Leino et al. 2021, "Globally-robust neural networks".
     """
     check_batch(x, y, None)
     with torch.no_grad(), evaluating(model):
@@ -168,7 +169,7 @@ def power_iteration(
     """
     check_count("steps", steps)
     check_generator(generator)
-    weight = next(layer.parameters()).detach()
+    weight = _weight(layer)
     v = torch.randn(1, *shape, generator=generator).to(weight)
     offset = layer(torch.zeros_like(v)).detach()
     with differentiating():
@@ -185,10 +186,17 @@ def as_matrix(layer: nn.Module, shape: Sequence[int]) -> Tensor:
 
     shape: of one input, without the batch. For looking at and for small images: it has (inputs x outputs) entries.
     """
-    weight = next(layer.parameters()).detach()
+    weight = _weight(layer)
     basis = torch.eye(math.prod(shape)).to(weight).view(-1, *shape)
     with torch.no_grad():
         return (layer(basis) - layer(torch.zeros_like(basis[:1]))).flatten(1).T
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    """The weight of a layer that has one. Raises ValueError for other layers."""
+    if not isinstance(layer, (nn.Linear, nn.Conv2d)):
+        raise ValueError(f"layer must be a Linear or a Conv2d; got {type(layer).__name__}")
+    return layer.weight.detach()
 
 
 def local_slopes(

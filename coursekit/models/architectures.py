@@ -30,7 +30,7 @@ class MaxMin(nn.Module):
     """Sorts the features (B, F, ...) in pairs, F even: of a and b first the larger, then the smaller one.
 
     Like ReLU it brings no two points further apart; unlike ReLU it loses nothing: gradients keep their length.
-    Source: Anil, Lucas, Grosse 2019, "Sorting out Lipschitz function approximation", section 4.
+    Source: Anil, Lucas, Grosse 2019, "Sorting out Lipschitz function approximation".
     """
 
     def forward(self, x: Tensor) -> Tensor:

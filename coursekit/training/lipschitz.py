@@ -27,7 +27,7 @@ def lipschitz_fit(
     model: with Linear layers; what else it has must not stretch distances. radius: in L2, >= 0. scale: of the logits in
     the loss, > 0: those of a 1-Lipschitz network are small. settings: as for `fit`. Returns the model in eval mode.
     Raises ValueError for a radius or scale that is not allowed and for a model without a Linear layer.
-    Source: Anil, Lucas, Grosse 2019; Tsuzuku et al. 2018, section 4.4, for the loss.
+    Source: Anil, Lucas, Grosse 2019; Tsuzuku et al. 2018, algorithm 1, for the loss.
     """
     if not (math.isfinite(radius) and radius >= 0):
         raise ValueError(f"radius must be finite and at least 0; got {radius!r}")

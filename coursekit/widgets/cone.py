@@ -147,7 +147,7 @@ class _Cone:
         self.plane.name_classes(square)
         cut.axis("off")
         cut.text(0, 1.105, "The lead on the straight way to the boundary ✕", fontsize=10.5, transform=cut.transAxes)
-        key = "dashed: the cone of slope L    thick: certified"
+        key = "dashed: the cone of slope L    thick: lead / L"
         cut.text(0, 1.03, key, fontsize=10.5, color=plots.GREY, transform=cut.transAxes)
 
     def draw(self, figure: Figure, point: int, slope: float) -> str:

@@ -190,9 +190,10 @@ exercise.score()
 
 # %% solution="power_iteration"
 def power_iteration(W: Tensor, v: Tensor, steps: int) -> float:
-    """The estimate ||W v_T||_2 of the spectral norm of W after T = steps steps of power iteration from v.
+    """The estimate ||W v_T||_2 of the spectral norm of W after T steps of power iteration from v.
 
-    W: (m, n) floats. v: (n,), not 0, of any length. steps: 0 or more. Returns a number; 0 if W^T W v_t becomes 0.
+    W: (m, n) floats. v: (n,), not 0, of any length. steps: T, 0 or more.
+    Returns a number; 0 if W^T W v_t becomes 0.
     """
     ### BEGIN SOLUTION
     for _ in range(steps):
@@ -317,9 +318,10 @@ plots.estimates(rising, torch.linalg.matrix_norm(W, ord=2).item())
 
 # %% solution="conv_matrix"
 def conv_matrix(weight: Tensor, size: tuple[int, int], stride: int, padding: int) -> Tensor:
-    """The matrix A with A @ x.flatten() = conv2d(x, weight, stride=stride, padding=padding).flatten() for each image x.
+    """The matrix A with A @ x.flatten() = conv2d(x, weight, stride=..., padding=...).flatten().
 
-    weight: (C_out, C_in, h, w) floats. size: (H, W), height and width of the images x (C_in, H, W); zeros are padded.
+    weight: (C_out, C_in, h, w) floats. size: (H, W), height and width of the images x (C_in, H, W).
+    stride: in both directions. padding: how many zeros on each side.
     Returns (outputs, inputs), that is (C_out * H' * W', C_in * H * W), in the dtype of weight.
     """
     ### BEGIN SOLUTION
@@ -449,14 +451,16 @@ checks.reveal(my_guess, "too small, by far", "\n".join(rows))
 
 # %% solution="pair_constants"
 def pair_constants(weight: Tensor, L_body: float, p: float) -> Tensor:
-    """L[i, j] with |(z_i - z_j)(x~) - (z_i - z_j)(x)| <= L[i, j] ||x~ - x||_p, for all pairs of classes.
+    """L[i, j] with |(z_i - z_j)(x~) - (z_i - z_j)(x)| <= L[i, j] ||x~ - x||_p, for all pairs.
 
-    weight: (K, n) floats, the last layer, one row for each class. L_body: a Lipschitz constant, in the norm p, of
-    everything before it. p: 1, 2 or math.inf. Returns (K, K), 0 on the diagonal.
+    weight: (K, n) floats, the last layer, one row for each class. L_body: a Lipschitz constant,
+    in the norm p, of everything before it. p: 1, 2 or math.inf.
+    Returns (K, K), 0 on the diagonal.
     """
     ### BEGIN SOLUTION
-    q = {1: math.inf, 2: 2.0, math.inf: 1.0}[p]
-    return L_body * torch.cdist(weight[None], weight[None], p=q, compute_mode="donot_use_mm_for_euclid_dist")[0]
+    q = {1: math.inf, 2: 2, math.inf: 1}[p]
+    between = weight.unsqueeze(1) - weight.unsqueeze(0)
+    return L_body * torch.linalg.vector_norm(between, ord=q, dim=2)
     ### END SOLUTION
 
 # %% test="pair_constants" points=3
@@ -571,8 +575,9 @@ for name, network in networks.items():
 def certified_radius(logits: Tensor, y: Tensor, L: Tensor) -> Tensor:
     """The radius within which no point is taken for another class than y, for every image.
 
-    logits: (B, K) floats. y: (B,) the right classes. L: (K, K), the constant of every pair of classes; above 0, but for
-    the diagonal, where it is 0. Returns (B,) in the dtype of the logits, finite: 0 where another class is ahead or tied.
+    logits: (B, K) floats. y: (B,) the right classes. L: (K, K), the constant of every pair of
+    classes; above 0, but for the diagonal, where it is 0.
+    Returns (B,) in the dtype of the logits, finite: 0 where another class is ahead or tied.
     """
     ### BEGIN SOLUTION
     ahead = logits.gather(1, y[:, None]) - logits
@@ -682,9 +687,10 @@ plots.images(torch.cat([few, moved, nearest]), titles=titles, rows=["x", "moved 
 def accuracy_bounds(radii: Tensor, distances: Tensor, eps: Tensor) -> Tensor:
     """Bounds from below and from above on the robust accuracy at every eps.
 
-    radii: (B,) certified radii, 0 where misclassified. distances: (B,) how far away the attack found an adversarial
-    example; 0 where misclassified, inf where it found none. eps: (E,), each at least 0.
-    Returns (2, E) floats in [0, 1]: the first row the share that is certified, the second the share that survives.
+    radii: (B,) certified radii, 0 where misclassified. distances: (B,) how far away the attack found
+    an adversarial example; 0 where misclassified, inf where it found none. eps: (E,), each >= 0.
+    Returns (2, E) floats in [0, 1]: the first row the share that is certified, the second the
+    share that survives.
     """
     ### BEGIN SOLUTION
     lower, upper = (values[:, None].gt(eps).float().mean(dim=0) for values in (radii, distances))
@@ -799,8 +805,8 @@ plots.gap(lines)
 def local_slope(model, x: Tensor, y: Tensor, p: float) -> Tensor:
     """||grad g(x)||_q with g = z_y - max over i != y of z_i and 1/p + 1/q = 1, for every image.
 
-    model: returns logits (B, K). x: (B, ...) images of any shape. y: (B,) labels, also where the model predicts another
-    class. p: 1, 2 or math.inf. Returns (B,), like x in its dtype.
+    model: returns logits (B, K). x: (B, ...) images of any shape. y: (B,) labels, also where the model
+    predicts another class. p: 1, 2 or math.inf. Returns (B,), like x in its dtype.
     """
     ### BEGIN SOLUTION
     x = x.clone().requires_grad_(True)
@@ -947,7 +953,7 @@ plots.growth(depths, proven, seen)
 # %% [markdown]
 # ### Predict, then reveal
 #
-# A thought that everyone has here: the slope at the digit is known, so take *it* for $L$. The radius would be $g(\mathbf x) / \lVert\nabla g(\mathbf x)\rVert_2$, thirty times what is proven. **For how many of the 98 digits that the convolutional network reads rightly does the attack find an adversarial example inside that radius?**
+# A thought that everyone has here: the slope at the digit is known, so take *it* for $L$. The radius would be $g(\mathbf x) / \lVert\nabla g(\mathbf x)\rVert_2$, nearly thirty times what is proven. **For how many of the 98 digits that the convolutional network reads rightly does the attack find an adversarial example inside that radius?**
 
 # %%
 my_guess = None  # replace None by a number from 0 to 98

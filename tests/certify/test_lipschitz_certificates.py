@@ -290,6 +290,9 @@ def test_arguments_of_the_estimates_are_checked(digits, cnn):
         lipschitz.local_slopes(cnn, *digits, LpBall(0.1, 2), points=0)
     with pytest.raises(ValueError, match="steps must be at least 1; got 0"):
         lipschitz.power_iteration(cnn[1], (1, 28, 28), steps=0)
+    for function in (lipschitz.power_iteration, lipschitz.as_matrix):
+        with pytest.raises(ValueError, match="layer must be a Linear or a Conv2d; got ReLU"):
+            function(cnn[2], (16, 14, 14))
 
 
 # --- layers that stretch nothing --------------------------------------------------------------------------------
