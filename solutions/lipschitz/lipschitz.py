@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 11 Lipschitz continuity
 #
-# An attack that fails proves nothing: the next one may succeed. Here you **prove** that none can, and it takes one idea that you could explain at school. A walker who stands at 100 m above the sea, in a country where no slope is steeper than 1 in 10, cannot get his feet wet within a kilometre. For a network the height is the lead of its class, the slope is its Lipschitz constant, and the kilometre is a radius that is certified against every attack, known or not.
+# An attack that fails proves nothing: the next one may succeed. Here you **prove** that none can, and it takes one idea that you could explain at school. A walker who stands at 100 m above the sea, in a country where no slope is steeper than 1 in 10, cannot have wet feet within a kilometre. For a network the height is the lead of its class, the slope is its Lipschitz constant, and the kilometre is a radius that is certified against every attack, known or not.
 #
 # **After this notebook you can**
 #
@@ -971,7 +971,7 @@ checks.reveal(my_guess, f"{broken['convolutional']} of 98",
               + f".\nInside the radius of the product of norms: {int((distances['convolutional'] < radii['convolutional']).sum())}.")
 
 # %% [markdown]
-# The slope at $\mathbf x$ says what happens next to $\mathbf x$. On the way the lead may get steeper, and for most digits it does: that is what an attack looks for. Only for the linear classifier, whose slope is the same everywhere, the local slope is a certificate. (DeepFool of assignment 04 makes this step, and is an *attack*: it guesses where the boundary is, and goes there to look.) What would be a certificate is a bound on the slope in the whole ball. Such local Lipschitz constants can be computed, with the bounds of assignments 09 and 10.
+# The slope at $\mathbf x$ says what happens next to $\mathbf x$. On the way the lead may get steeper, and for most digits it does: that is what an attack looks for. Only for the linear classifier, whose slope is the same everywhere, the local slope is a certificate. (DeepFool of assignment 04 makes this step, and is an *attack*: it guesses where the boundary is, and goes there to look.) What would be a certificate is a bound on the slope in the whole ball. Such local Lipschitz constants can be bounded, too, with the methods of assignments 09 and 10.
 
 # %% [markdown]
 # ## 11.9 Built in: layers that stretch nothing
@@ -1090,9 +1090,9 @@ plots.gap(lines)
 plots.steepness({name: slopes_and_constant(network) for name, network in {"convolutional": model, **compared}.items()})
 
 # %% [markdown]
-# Two surprises. The measured slopes of the 1-Lipschitz network are not just below the bound, they are *at* it, all of them: $\sqrt2$, to several digits. Rows at right angles and a MaxMin keep the length of every gradient, so the network uses all the steepness that it is allowed to have. And the network is not only easier to certify. The attack, too, has further to go than for the convolutional network: a bound on the slope is a constraint on the network, not just a proof about it.
+# Two surprises. The measured slopes of the 1-Lipschitz network are not just below the bound, they are *at* it, all of them: $\sqrt2$, to several digits. It is no accident. On its way back from the logits to the pixels a gradient keeps its length at rows that are orthonormal and at a MaxMin, so the network uses all the steepness that it is allowed to have, everywhere. And the network is not only easier to certify. The attack, too, has further to go than for the convolutional network: a bound on the slope is a constraint on the network, not just a proof about it.
 #
-# The price is accuracy. Here, on small digits, it is less than a percentage point against the convolutional network. And the gap between certificate and attack has become narrower, but it is not closed: the certificate assumes that the lead over the nearest class falls with the slope $\sqrt2$ all the way. On natural images the price is much higher, and certified networks of this kind are far less accurate than the best ordinary ones.
+# The price is accuracy. Here, on small digits, it is less than a percentage point against the convolutional network. And the gap between certificate and attack has become narrower, but it is not closed: the slope is $\sqrt2$ everywhere, but the direction in which the lead falls turns on the way, and no straight path follows it; the certificate assumes that one does. On natural images the price is much higher, and certified networks of this kind are far less accurate than the best ordinary ones.
 
 # %% [markdown]
 # ## 11.10 In your own words
@@ -1101,7 +1101,7 @@ plots.steepness({name: slopes_and_constant(network) for name, network in {"convo
 #
 # ### Question 11.10a: a Lipschitz constant of 10,000 · medium · 10 minutes · 3 points
 #
-# A colleague reports: "The product of the layer norms of my classifier is 10,000, in the $L_2$ norm; of yours it is 50. So mine is 200 times less robust." (1) What exactly has been proven about his network, and what has not? (2) Change his network in one line such that the product becomes 50 and not a single prediction changes. What does that say about comparing constants, and which number should be compared instead? (3) Even with that number, his network could be the more robust one. Why?
+# A colleague reports: "The product of the layer norms of my classifier is 10,000, in the $L_2$ norm; of yours it is 50. So mine is 200 times less robust." (1) What exactly has been proven about the colleague's network, and what has not? (2) Change that network in one line such that the product becomes 50 and not a single prediction changes. What does that say about comparing constants, and which number should be compared instead? (3) Even if that number is smaller for the colleague's network, it could be the more robust one. Why?
 
 # %% [markdown] answer="ten-thousand" points=3
 # === BEGIN MARK SCHEME ===
@@ -1111,7 +1111,7 @@ plots.steepness({name: slopes_and_constant(network) for name, network in {"convo
 #
 # **1 point**: the certified radius is a lower bound on the distance to the boundary, of a looseness that differs from network to network (joints that do not align, ReLUs that are off, depth). A smaller certificate does not mean a nearer boundary. (Attacks would give the bound from the other side.)
 # === END MARK SCHEME ===
-# (1) Proven is that the logits never change faster than 10,000 times the distance, anywhere. Whether they ever change that fast is open: the product is a bound from above, and usually far from the slopes that occur. (2) Divide the last layer, weights and bias, by 200. Every logit is divided by 200, so is every lead, and the argmax stays; the product is 50. So a constant alone says nothing about robustness: lead and constant scale together, and what counts is their ratio, the certified radius. (3) The ratio is a lower bound on the distance to the boundary. It is loose, and more so for some networks than for others: if in his network the directions of strongest stretching do not meet, or he has more layers, his bound is the looser one and his boundary may still be further away.
+# (1) Proven is that the logits never change faster than 10,000 times the distance, anywhere. Whether they ever change that fast is open: the product is a bound from above, and usually far from the slopes that occur. (2) Divide the last layer, weights and bias, by 200. Every logit is divided by 200, so is every lead, and the argmax stays; the product is 50. So a constant alone says nothing about robustness: lead and constant scale together, and what counts is their ratio, the certified radius. (3) The ratio is a lower bound on the distance to the boundary. It is loose, and more so for some networks than for others: if in the colleague's network the directions of strongest stretching do not meet, or if it has more layers, its bound is the looser one, and its boundary may still be further away.
 
 # %% [markdown]
 # ### Question 11.10b: the slope at x · medium · 10 minutes · 3 points
