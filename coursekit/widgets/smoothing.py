@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
-from scipy import stats
+from scipy import special, stats
 from torch import Tensor
 
 from coursekit import models, plots
@@ -19,8 +19,9 @@ from coursekit.widgets.explorer import Choice, Explorer, Number
 from coursekit.widgets.plane import CLASS, MARKS, REGION, Plane, classes_at, mesh
 
 LOW, HIGH = -0.25, 1.25  # what is seen of the plane: the noise does not stop at the unit square
-REACH = 2.5  # how far outside of the square the smoothed probabilities look
-N0, MOST, DOTS = 100, 10_000, 400
+REACH, CELLS = 2.5, 520  # how far outside of it the smoothed probabilities look, in how many cells along each axis
+FAR = 6  # in units of sigma, beyond which there is no noise worth counting
+N0, MOST, DOTS, AROUND = 100, 10_000, 400, 48
 SPACING, SIZE = 0.1, 0.022  # of the islands
 WHITE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1.0}
 
@@ -41,7 +42,7 @@ def smoothing_explorer(
     controls: dict[str, Number | Choice] = {
         "base": Choice("base f", base, {name: name for name in BASES}, width="16em"),
         "sigma": Number("sigma", float(sigma), 0.02, 0.5, 0.01),
-        "n": Number("votes n", float(n), 10.0, float(MOST), 0.05, log=True),
+        "n": Number("votes n", float(n), 10.0, float(MOST), 0.01, log=True),
         "alpha": Choice("alpha", alpha, {f"{value:g}": value for value in (0.1, 0.01, 0.001, 1e-6)}),
         "point": Number("point", point, 0, 199, 1),
         "draw": Number("draw", draw, 0, 50, 1),
@@ -88,32 +89,40 @@ def _labels(base: str, low: float, high: float, grid: int) -> tuple[np.ndarray, 
 
 @lru_cache
 def _picture(base: str) -> np.ndarray:
-    """The regions of f as colours, (grid, grid, 3)."""
+    """The regions of f as colours, (grid, grid, 3), in whole numbers: they are drawn faster."""
     _, labels = _labels(base, LOW, HIGH, 300)
-    return np.array([to_rgb(colour) for colour in REGION[:2]])[labels]
+    return (255 * np.array([to_rgb(colour) for colour in REGION[:2]])).round().astype(np.uint8)[labels]
 
 
 @lru_cache(maxsize=128)
 def smoothed_map(base: str, sigma: float, grid: int = 61) -> tuple[np.ndarray, np.ndarray]:
     """P[f(z + e) = 1] on a grid over what is seen: ticks (grid,), probabilities (grid, grid), rows upwards."""
     ticks = np.linspace(LOW, HIGH, grid)
-    shares, labels = _shares(base, sigma, ticks)
-    return ticks, shares @ labels @ shares.T
+    shares, near = _shares(sigma, ticks)
+    return ticks, shares @ _cells(base)[near, near] @ shares.T
 
 
 def smoothed_at(base: str, sigma: float, points: np.ndarray) -> np.ndarray:
     """P[f(z + e) = 1] at points (N, 2), (N,): no lots are drawn, so here is what votes only estimate."""
-    across, labels = _shares(base, sigma, points[:, 0])
-    up, _ = _shares(base, sigma, points[:, 1])
-    return ((up @ labels) * across).sum(axis=1)
+    (across, columns), (up, rows) = (_shares(sigma, places) for places in points.T)
+    return ((up @ _cells(base)[rows, columns]) * across).sum(axis=1)
 
 
-def _shares(base: str, sigma: float, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How much of the noise around each place (N,) of a line falls into each of its cells, (N, cells); and the class of
-    each cell of the plane, which is cut into squares of 1/100."""
-    middles, labels = _labels(base, LOW - REACH, HIGH + REACH, round((HIGH - LOW + 2 * REACH) * 100))
-    ends = np.concatenate([[-np.inf], (middles[1:] + middles[:-1]) / 2, [np.inf]])
-    return np.diff(stats.norm.cdf((ends - places[:, None]) / sigma), axis=1), labels
+def _shares(sigma: float, places: np.ndarray) -> tuple[np.ndarray, slice]:
+    """How much of the noise around each place (N,) of a line falls into each cell near by, (N, cells); and which cells
+    these are."""
+    edges = np.linspace(LOW - REACH, HIGH + REACH, CELLS + 1)
+    first, last = np.searchsorted(edges, (places.min() - FAR * sigma, places.max() + FAR * sigma))
+    near = slice(max(int(first) - 1, 0), min(int(last), CELLS))
+    ends = np.concatenate([[-np.inf], edges[near][1:], [np.inf]])  # the outermost take what is beyond
+    return np.diff(special.ndtr((ends - places[:, None]) / sigma), axis=1), near
+
+
+@lru_cache
+def _cells(base: str) -> np.ndarray:
+    """The class of f in each cell of the plane, (CELLS, CELLS), rows upwards, as numbers to multiply with."""
+    _, labels = _labels(base, LOW - REACH, HIGH + REACH, CELLS)
+    return labels.astype(np.float64)
 
 
 class _Scene:
@@ -171,7 +180,7 @@ class _Scene:
         if far:
             disc = _disc(x, far)
             verdict, colour = f"Certified: {name} within {far:.3f} of x", plots.GREEN
-            if ((smoothed_at(base, sigma, plots.to_numpy(disc)) > 0.5) != label).any():
+            if ((smoothed_at(base, sigma, plots.to_numpy(disc[-2 * AROUND :])) > 0.5) != label).any():
                 verdict, colour = f"A false certificate: not {name} all over the circle", plots.VERMILION
                 why += "; an unlucky draw"
             elif bool((classes_at(f, disc) != label).any()):
@@ -224,7 +233,7 @@ class _Scene:
             axes.annotate("", (quantile, 0.06), (0, 0.06), arrowprops={"arrowstyle": "<|-|>", "color": "black"})
 
 
-def _disc(x: Tensor, far: float, rings: int = 6, points: int = 48) -> Tensor:
+def _disc(x: Tensor, far: float, rings: int = 14, points: int = AROUND) -> Tensor:
     """Points of the disc of radius `far` around x (1, 2), (N, 2)."""
     angle = torch.linspace(0, math.tau, points + 1)[:-1]
     circle = torch.stack([angle.cos(), angle.sin()], dim=1)

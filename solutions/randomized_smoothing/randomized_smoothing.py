@@ -60,7 +60,7 @@ few = x[3:8]
 rows = [few] + [few + sigma * torch.randn(few.shape, generator=generator) for sigma in noise_trained]
 plots.images(torch.cat(rows), rows=["x", *(f"σ = {sigma:g}" for sigma in noise_trained)],
              alt="Five digits, and below them one noisy copy of each with sigma 0.25, 0.5 and 1. With 0.25 they are easy to read, "
-                 "with 0.5 well enough, with 1 one sees a stroke here and there in a snowstorm.")
+                 "with 0.5 most of them can be read with some effort, with 1 one sees a stroke here and there in a snowstorm.")
 
 # %% [markdown]
 # ### Exercise 12.1: the votes · medium · 15 minutes · 4 points
@@ -202,7 +202,7 @@ exercise.score()
 # %% [markdown]
 # ### Predict, then reveal
 #
-# The majority can only be as good as the voters. The ordinary network has never seen a noisy digit. **It is right on about 98 of 100 clean ones. How many of 100 does it get right if each has noise with σ = 0.5?** (See the third row of the picture above: *you* can read them.)
+# The majority can only be as good as the voters. The ordinary network has never seen a noisy digit. **It is right on about 98 of 100 clean ones. How many of 100 does it get right if each has noise with σ = 0.5?** (See the third row of the picture above: *you* can read most of them.)
 
 # %%
 my_guess = None  # replace None by a number from 0 to 100
@@ -421,7 +421,7 @@ exercise.score()
 # %% [markdown]
 # $$R = \sigma\, \Phi^{-1}(p)$$
 #
-# So much certainty from so little: nothing was asked about $f$, neither its layers nor its gradients. Play with it before the statistics begin. In the plane one can *compute* $g$ without drawing lots; its boundary is the dashed line, and the circle, drawn from votes, should never cross it. (What the bound "at least ..." below the bar is, comes in 12.3.)
+# So much certainty from so little: nothing was asked about $f$, neither its layers nor its gradients. Play with it before the statistics begin. In the plane one can *compute* $g$ without drawing lots; its boundary is the dashed line, and the circle, drawn from votes, should never cross it. (What the bound "at least ..." in the bar is, comes in 12.3.)
 
 # %% demo="explorer"
 widgets.smoothing_explorer()
@@ -438,7 +438,7 @@ widgets.smoothing_explorer()
 #
 # ## 12.3 From an estimate to a claim
 #
-# The formula wants $p$, the true probability. What one has is $k$ votes of $n$. The obvious $\hat p = k/n$ is above $p$ about half of the time, and then the radius is too large, and the certificate a false one. What is needed is a claim "$p$ is at least $\underline p$" that is false with a probability of at most $\alpha$, *whatever $p$ is*. Statistics courses have a formula for an error bar,
+# The formula wants $p$, the true probability. What one has is $k$ votes of $n$. The obvious $\hat p = k/n$ is above $p$ about half of the time, and then the radius is too large, and the certificate a false one. What is needed is a claim $p \ge \underline p$ that is false with a probability of at most $\alpha$, *whatever $p$ is*. Statistics courses have a formula for an error bar,
 #
 # $$\underline p = \hat p - z_\alpha \sqrt{\hat p\,(1 - \hat p) / n}, \qquad z_\alpha = \Phi^{-1}(1 - \alpha).$$
 #
@@ -999,7 +999,8 @@ held = (~abstained).nonzero().flatten()
 moved = attack_smoothed(x[held], label[held], 0.95 * radius[held].float())
 after = answers(moved)
 broken = int(((after.label != label[held]) & ~after.abstained).sum())
-checks.reveal(my_guess, f"{broken} of {len(held)}", "And no other attack will do better, today's or tomorrow's: that is the difference to a defence.")
+checks.reveal(my_guess, f"{broken} of {len(held)}", "And but for the risk alpha no other attack will do better, today's or tomorrow's:\n"
+              "that is the difference between a certificate and a defence.")
 
 # %% [markdown]
 # Beyond the certified radius nothing is promised, and much still holds. Push the radius up, the same for all digits, and compare three numbers: what is certified, what $g$ gets right under this attack, and what the *base* classifier $f$ gets right under PGD of its own. The truth about $g$ lies somewhere between the first and the second line: certificates bound it from below, attacks from above.
