@@ -1003,7 +1003,7 @@ checks.reveal(my_guess, f"{broken} of {len(held)}", "And but for the risk alpha 
               "that is the difference between a certificate and a defence.")
 
 # %% [markdown]
-# Beyond the certified radius nothing is promised, and much still holds. Push the radius up, the same for all digits, and compare three numbers: what is certified, what $g$ gets right under this attack, and what the *base* classifier $f$ gets right under PGD of its own. The truth about $g$ lies somewhere between the first and the second line: certificates bound it from below, attacks from above.
+# Beyond the certified radius nothing is promised, and much still holds. Push the radius up, the same for all digits, and compare three numbers: what is certified, what this attack leaves of $g$, and what PGD of its own leaves of the *base* classifier $f$. (An attack on $g$ has succeeded where $g$ says another class; where 200 votes leave the answer open, nothing is shown.) The truth about $g$ lies somewhere between the first and the second line: certificates bound it from below, attacks from above.
 
 # %% demo="sandwich"
 sizes = [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0]
@@ -1014,12 +1014,12 @@ for eps, share in zip(tqdm(sizes, desc="attacks at each radius"), certified_at.t
     found = answers(attack_smoothed(x[some], y[some], eps))
     on_base = attacks.pgd(smoothed.model, x[some], y[some], LpBall(eps, 2), steps=20, generator=torch.Generator().manual_seed(0))
     lines["certified"].append(share)
-    lines["g under attack"].append(((found.label == y[some]) & ~found.abstained).float().mean().item())
+    lines["g under attack"].append(((found.label == y[some]) | found.abstained).float().mean().item())
     lines["f under attack"].append((smoothed.model(on_base).argmax(dim=1) == y[some]).float().mean().item())
 plots.curves({name: (sizes, values) for name, values in lines.items()}, xlabel="radius (L₂)", ylabel="accuracy", chance=None)
 
 # %% [markdown]
-# Three things to note. The network that was trained with noise resists attacks well by itself, smoothed or not: training, not voting, does most of the work *against attacks*; voting is what makes it *provable*. The gap between "certified" and "under attack" is wide, and part of it is the ceiling of a few hundred votes. And the certificate says nothing about $f$: in the explorer, "with islands", $f$ is wrong at points inside of nearly every circle, and $g$ is certified there.
+# Three things to note. The network that was trained with noise resists attacks quite well by itself; voting adds something to that, and it is what makes the robustness *provable*. The gap between "certified" and "under attack" is wide, and part of it is the ceiling of a few hundred votes. And the certificate says nothing about $f$: in the explorer, "with islands", $f$ is wrong at points inside of nearly every circle, and $g$ is certified there.
 #
 # One more price, and it is paid for ever: to *use* $g$, every image costs hundreds of passes through the network instead of one.
 #
