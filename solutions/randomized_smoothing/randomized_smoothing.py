@@ -429,7 +429,7 @@ widgets.smoothing_explorer()
 # %% [markdown]
 # <details><summary>Five things worth seeing in the picture</summary>
 #
-# 1. The circle may reach across the boundary of the <i>base</i> classifier (the colours), never across the dashed line. It certifies g, not f.
+# 1. The circle may reach across the boundary of the <i>base</i> classifier (the colours); across the dashed line it does not, but for the rare draws of number 5. It certifies g, not f.
 # 2. Choose "with islands": a base that is fooled anywhere by a step of 0.1 or less. Its g hardly notices the islands, and has certificates all the same; smaller ones, for each island costs votes.
 # 3. Raise σ from 0.02 on. At first the circle grows with it; then the cloud spills over into the other class, p falls, and the circle shrinks again. There is a best σ, and it is another one for each point.
 # 4. Raise n: the black bar comes closer to the end of the coloured one, and the circle grows, though nothing about f or g has changed.
@@ -467,7 +467,7 @@ checks.reveal(my_guess, f"{too_high} of 10,000",
 #
 # $$\underline p(k) = \text{the } p \text{ with } \mathbb P[\mathrm{Bin}(n, p) \ge k] = \alpha.$$
 #
-# Why is it false with a probability of at most $\alpha$? Let $p$ be the truth. The claim is false if $\underline p(k) > p$, and then $k$ votes or more were a surprise to $p$. The smallest such $k$, call it $k^*$, has $\mathbb P[\mathrm{Bin}(n, p) \ge k^*] \le \alpha$; so with a probability of at most $\alpha$ is $k$ as large as that. No approximation, for every $n$ and every $p$. (Clopper and Pearson, 1934; the paper's LowerConfBound.)
+# Why is it false with a probability of at most $\alpha$? Let $p$ be the truth. The claim is false if $\underline p(k) > p$, and then $k$ votes or more were a surprise to $p$. The smallest such $k$, call it $k^*$, has $\mathbb P[\mathrm{Bin}(n, p) \ge k^*] \le \alpha$; so $k$ is as large as that with a probability of at most $\alpha$. No approximation, for every $n$ and every $p$. (Clopper and Pearson, 1934; the paper's LowerConfBound.)
 #
 # ### Exercise 12.3: a bound that keeps its promise · hard · 20 minutes · 4 points
 #
