@@ -8,6 +8,8 @@ number, "switches" a list of indices. Ends may be infinite. Solved by HiGHS (htt
 Source of the encoding: Tjeng et al. 2019, eq. 6.
 """
 
+import heapq
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,6 +20,7 @@ from torch import Tensor
 
 Problem = Mapping[str, Any]
 KEYS = ("cost", "constant", "rows", "lower", "upper", "low", "high", "switches")
+WHOLE, GAP = 1e-6, 1e-9  # how far from whole a switch may be; how much better is no better
 
 
 class Answer(NamedTuple):
@@ -39,6 +42,36 @@ def minimise(problem: Problem, *, seconds: float = 10.0) -> Answer:
     return _solved(problem, {}, whole=True, seconds=seconds)
 
 
+def search(problem: Problem, *, most: int) -> tuple[float, float]:
+    """Branch and bound with at most so many linear programs: (lower, upper), see `Answer`'s bound and value.
+
+    The copy with the lowest bound is halved at the switch that is furthest from whole. Source: Land and Doig 1960.
+    """
+    root = relaxed(problem)
+    best, done, order = _value_if_whole(root, problem), 1, itertools.count()
+    heap: list[tuple[float, int, Answer, dict[int, float]]] = [(root.value, next(order), root, {})]
+    while heap and heap[0][0] < best - GAP and done + 2 <= most:
+        _, _, node, held = heapq.heappop(heap)
+        place = max(problem["switches"], key=lambda k: _from_whole(node, k))
+        for end in (0.0, 1.0):
+            part = relaxed(problem, {**held, place: end})
+            done += 1
+            best = min(best, _value_if_whole(part, problem))
+            if part.value < math.inf:
+                heapq.heappush(heap, (part.value, next(order), part, {**held, place: end}))
+    return min(heap[0][0] if heap else best, best), best
+
+
+def _from_whole(answer: Answer, place: int) -> float:
+    assert answer.point is not None
+    return abs(float(answer.point[place] - answer.point[place].round()))
+
+
+def _value_if_whole(answer: Answer, problem: Problem) -> float:
+    whole = answer.point is not None and all(_from_whole(answer, k) < WHOLE for k in problem["switches"])
+    return answer.value if whole else math.inf
+
+
 class Rows(NamedTuple):
     """Constraints lower <= matrix v <= upper: matrix (R, V), lower and upper (R,), float64."""
 
@@ -49,8 +82,10 @@ class Rows(NamedTuple):
 
 def relu(lower: float, upper: float) -> Rows:
     """a = max(z, 0) for lower <= z <= upper, on v = (z, a, s): s whole gives just that, s in [0, 1] its triangle."""
-    one = torch.ones(1, dtype=torch.float64)
-    return layer(one[None], 0 * one, lower * one, upper * one)
+    # a - z >= 0, a >= 0, a - u s <= 0, a - z - l s <= -l
+    matrix = [[-1.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, -upper], [-1.0, 1.0, -lower]]
+    ends = [[0.0, 0.0, -math.inf, -math.inf], [math.inf, math.inf, 0.0, -lower]]
+    return Rows(*(torch.tensor(part, dtype=torch.float64) for part in (matrix, *ends)))
 
 
 def layer(weight: Tensor, bias: Tensor, lower: Tensor, upper: Tensor) -> Rows:

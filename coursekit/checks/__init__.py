@@ -14,7 +14,7 @@ A test cell touches a student's work by name and by value only, so the same cell
 nbgrader, and in a grader whose tests live in another process.
 """
 
-from coursekit.checks import expect, proofs, symptoms, table
+from coursekit.checks import expect, programs, proofs, symptoms, table
 from coursekit.checks.choices import seal
 from coursekit.checks.classifiers import ClassifierSpec, classifier
 from coursekit.checks.defended import DefendedSpec, DetectorSpec, defended, detector
@@ -26,5 +26,5 @@ from coursekit.checks.values import ModelSpec, ViewsSpec, model, network, views
 __all__ = [
     "MIME", "ClassifierSpec", "Crashed", "DefendedSpec", "DetectorSpec", "Exercise", "Failure", "ModelSpec",
     "NotAttempted", "Score", "ViewsSpec", "Wrong", "classifier", "defended", "detector", "expect", "model", "network",
-    "proofs", "reveal", "seal", "symptoms", "table", "views", "yours",
+    "programs", "proofs", "reveal", "seal", "symptoms", "table", "views", "yours",
 ]  # fmt: skip

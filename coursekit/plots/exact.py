@@ -22,7 +22,7 @@ def encoding(rows: Rows, lower: float, upper: float) -> Figure:
     leave out of the ReLU between them is marked.
     """
     figure = Figure(figsize=(9.6, 3.5), layout="constrained")
-    z = np.linspace(lower, upper, 401)
+    z = np.union1d(np.linspace(lower, upper, 401), [min(max(0.0, lower), upper)])  # the kink is a point of its own
     between = np.linspace(0, 1, 201).tolist()
     panels: dict[str, list[float]] = {"s = 0: off": [0.0], "s = 1: on": [1.0], "s between 0 and 1": between}
     every, said, reached = figure.subplots(1, 3, sharey=True), [], np.zeros(len(z), dtype=bool)
@@ -69,8 +69,8 @@ def _allowed(rows: Rows, z: np.ndarray, switches: Sequence[float]) -> tuple[np.n
             if of_a == 0:
                 possible &= (rest >= start - SLACK) & (rest <= end + SLACK)
                 continue
-            first, second = (start - rest) / of_a, (end - rest) / of_a
-            bottom, top = np.maximum(bottom, np.minimum(first, second)), np.minimum(top, np.maximum(first, second))
+            least_a, most_a = ((side - rest) / of_a for side in ((start, end) if of_a > 0 else (end, start)))
+            bottom, top = np.maximum(bottom, least_a), np.minimum(top, most_a)
         possible &= bottom <= top + SLACK
         least, most = (
             np.where(possible, np.minimum(least, bottom), least),
@@ -101,13 +101,14 @@ def two_bounds(history: Sequence[tuple[float, float]], *, truth: float | None = 
         axes.annotate(f"decided after {first}", (first, 0.97), xycoords=("data", "axes fraction"), xytext=(6, 0),
                       textcoords="offset points", color=ink(GREEN), weight="bold", va="top")  # fmt: skip
     axes.set(xlabel="linear programs solved", ylabel="smallest lead", xlim=(1, steps[-1]))
-    label_lines(axes, {"seen at a point": (steps, np.nan_to_num(upper, nan=np.nanmax(upper)), VERMILION),
-                       "proven": (steps, lower, BLUE)})  # fmt: skip
+    seen = np.isfinite(upper)
+    lines = {"proven": (steps, lower, BLUE)}
+    label_lines(axes, lines | ({"seen at a point": (steps[seen], upper[seen], VERMILION)} if seen.any() else {}))
     end = "" if truth is None else f" The smallest value is {short(truth)}."
     figure.set_label(
         f"Two staircases against the number of linear programs, 1 to {steps[-1]}: the bound that is proven rises from "
-        f"{short(lower[0])} to {short(lower[-1])}, the smallest value seen at a point falls from "
-        f"{short(np.nanmax(upper))} to {short(np.nanmin(upper))}."
+        f"{short(lower[0])} to {short(lower[-1])}, the smallest value seen at a point "
+        + (f"falls from {short(upper[seen][0])} to {short(upper[seen][-1])}." if seen.any() else "is still infinite.")
         + (f" From {first} programs on both are on one side of 0." if first else " 0 lies between them all the time.")
         + end
     )

@@ -82,6 +82,18 @@ def test_a_missing_key_is_named():
         milp.relaxed(given_)
 
 
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=10, deadline=None)
+def test_a_search_that_is_stopped_has_two_true_numbers_which_meet_at_its_end(seed):
+    given_ = problem(seed)
+    truth, first = milp.minimise(given_).value, milp.relaxed(given_).value
+    for most in (1, 2, 3, 5, 9):
+        lower, upper = milp.search(given_, most=most)
+        assert first - 1e-6 <= lower <= truth + 1e-6
+        assert upper >= truth - 1e-6
+    assert milp.search(given_, most=100) == pytest.approx((truth, truth), abs=1e-6)
+
+
 # -- networks written out
 
 
