@@ -8,6 +8,7 @@ from coursekit.plots.accuracy import curves, label_lines
 from coursekit.plots.certificates import certificates, from_above
 from coursekit.plots.defences import claims, score_histograms
 from coursekit.plots.display import alt_text, as_html, image_tag, install
+from coursekit.plots.exact import encoding, search_cost, two_bounds
 from coursekit.plots.lipschitz import estimates, gap, growth, matrices, steepness
 from coursekit.plots.look import (
     BLUE,
@@ -50,11 +51,12 @@ from coursekit.plots.viewpoints import Departure, by_view, price
 __all__ = [
     "BLUE", "CHANGE", "COLOURS", "GREEN", "GREY", "LINES", "ORANGE", "PURPLE", "SKY", "STYLE", "VERMILION", "Departure",
     "across", "agreement", "along_the_step", "alt_text", "as_html", "by_view", "certificates", "changes", "claims",
-    "collapse", "convergence", "coverage", "curves", "diagnostics", "distances", "estimates", "from_above", "gap",
-    "gradient", "growth", "image_tag", "images", "ink", "install", "label_lines", "loss_along", "loss_by_angle",
+    "collapse", "convergence", "coverage", "curves", "diagnostics", "distances", "encoding", "estimates", "from_above",
+    "gap", "gradient", "growth", "image_tag", "images", "ink", "install", "label_lines", "loss_along", "loss_by_angle",
     "loss_plane", "loss_surfaces", "matrices", "nearest_points", "penalties_along", "percent", "perturbation", "price",
-    "probabilities", "probability_bars", "questions_asked", "rivals", "score_histograms", "short", "show_image",
-    "steepness", "step_of_network", "style", "styled", "to_numpy", "tradeoff", "two_clouds", "upper_envelope", "votes",
+    "probabilities", "probability_bars", "questions_asked", "rivals", "score_histograms", "search_cost", "short",
+    "show_image", "steepness", "step_of_network", "style", "styled", "to_numpy", "tradeoff", "two_bounds", "two_clouds",
+    "upper_envelope", "votes",
 ]  # fmt: skip
 
 install()
