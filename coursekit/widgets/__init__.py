@@ -13,6 +13,7 @@ from coursekit.widgets.norms import norm_explorer
 from coursekit.widgets.one_step import one_step_explorer
 from coursekit.widgets.photo import photo_explorer
 from coursekit.widgets.pieces import pieces_explorer
+from coursekit.widgets.relaxation import relaxation_explorer
 from coursekit.widgets.scrubber import step_scrubber
 from coursekit.widgets.smoothing import smoothing_explorer
 from coursekit.widgets.tradeoff import tradeoff_explorer
@@ -22,6 +23,6 @@ from coursekit.widgets.viewpoint import viewpoint_explorer
 __all__ = [
     "Choice", "Explorer", "Number", "Upload", "adversarial_in_ball", "attack_path", "ball_explorer", "ball_outline",
     "boundaries", "certified_circles", "cone_explorer", "defence_explorer", "halving_explorer", "norm_explorer",
-    "one_step_explorer", "photo_explorer", "pieces_explorer", "smoothing_explorer", "step_scrubber",
-    "tradeoff_explorer", "training_explorer", "viewpoint_explorer",
+    "one_step_explorer", "photo_explorer", "pieces_explorer", "relaxation_explorer", "smoothing_explorer",
+    "step_scrubber", "tradeoff_explorer", "training_explorer", "viewpoint_explorer",
 ]  # fmt: skip

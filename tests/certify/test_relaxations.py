@@ -15,7 +15,7 @@ from coursekit.attacks import pgd, strongest
 from coursekit.certify.enumeration import worst_of_model
 from coursekit.certify.layers import layers, offset, pull_back, spread
 from coursekit.certify.program import Program
-from coursekit.certify.relaxations import METHODS, bounds, certified, crown, worst_case_logits
+from coursekit.certify.relaxations import METHODS, bounds, certified, crown, least, worst_case_logits
 from coursekit.certify.relaxations.crown import Walk
 from coursekit.certify.relaxations.region import Region
 from coursekit.losses import margin
@@ -555,3 +555,34 @@ def test_what_is_certified_of_a_shipped_model_the_strongest_attack_does_not_brea
     assert proven.any()
     x_adv = strongest(model, x, y, ball, steps=10, restarts=1, generator=torch.Generator().manual_seed(0))
     assert (model(x_adv).argmax(1) == y)[proven].all()
+
+
+# --- linear functions of the logits ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("p", [2, math.inf])
+def test_linear_functions_of_the_logits_have_the_bounds_that_hold_for_leads(method, p):
+    model, ball = dense(8), LpBall(0.2, p)
+    x = torch.rand(3, 3, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+    y, eye = torch.tensor([2, 0, 1]), torch.eye(3, dtype=torch.float64)
+    worst = worst_case_logits(model, x, y, ball, method)
+    for i, own in enumerate(y.tolist()):
+        found = least(model, x[i : i + 1], eye[own] - eye, ball, method)
+        # The planes that cut a ball out stay for the next question: its bound depends a little on the ones before.
+        slack = 1e-2 if (method, p) == ("lp", 2) else 1e-9
+        torch.testing.assert_close(found, -worst[i : i + 1], rtol=slack, atol=slack)
+    rows = torch.randn(7, 3, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    found = least(model, x, rows, ball, method)
+    for point in points_of(ball, model, x, 1):
+        assert (model(point) @ rows.T >= found - 1e-9).all()
+    lower = bounds(model, x, ball, method).lower
+    assert (least(model, x, eye, ball, method) >= lower - slack).all()
+
+
+def test_rows_that_do_not_fit_and_networks_without_a_last_layer_are_named():
+    x, ball = torch.rand(1, 4), LpBall(0.1, math.inf)
+    with pytest.raises(ValueError, match=r"rows must be \(m, 3\); got \(2, 4\)"):
+        least(nn.Sequential(nn.Linear(4, 3)), x, torch.zeros(2, 4), ball)
+    with pytest.raises(ValueError, match="model must end with a Linear layer; got ReLU"):
+        least(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), x, torch.zeros(2, 3), ball)

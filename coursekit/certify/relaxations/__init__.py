@@ -18,7 +18,7 @@ from coursekit.losses import check_labels
 from coursekit.models.state import evaluating
 from coursekit.perturbations import LpBall
 
-__all__ = ["METHODS", "Interval", "bounds", "certified", "worst_case_logits"]
+__all__ = ["METHODS", "Interval", "bounds", "certified", "least", "worst_case_logits"]
 
 METHODS = ("interval", "crown", "lp")
 
@@ -63,16 +63,47 @@ def worst_case_logits(model: nn.Module, x: Tensor, y: Tensor, threat: LpBall, me
     _check_method(method)
     layers = layers_of(model)
     region = Region.of(x, threat)
+    last = _last_of(layers)
+    check_labels("y", y, batch=len(x), classes=last.out_features)
+    with evaluating(model):
+        if method == "interval" and _has_box(layers, region):
+            return interval.differences(last, interval.outputs(layers[:-1], region), y)
+        walk = Walk(layers, region)
+        worst = walk.differences(y)
+        return lp.differences(walk, y, worst) if method == "lp" else worst
+
+
+def least(model: nn.Module, x: Tensor, rows: Tensor, threat: LpBall, method: str = "interval") -> Tensor:
+    """Lower bounds (B, m) of the linear functions rows f(x~) of the logits over P(x); of -rows, minus upper bounds.
+
+    rows: (m, K). Each row is put together with the last layer, so it is tighter than the same function of `bounds`.
+    With rows in many directions: a polytope that holds all logits of P(x). Arguments and errors otherwise as for
+    `worst_case_logits`.
+    """
+    _check_method(method)
+    layers = layers_of(model)
+    region = Region.of(x, threat)
+    last = _last_of(layers)
+    if rows.ndim != 2 or rows.shape[1] != last.out_features:
+        raise ValueError(f"rows must be (m, {last.out_features}); got {tuple(rows.shape)}")
+    with evaluating(model):
+        if method == "interval" and _has_box(layers, region):
+            return interval.least(last, interval.outputs(layers[:-1], region), rows)
+        walk = Walk(layers, region)
+        found = torch.maximum(walk.least(rows[None], len(layers)), interval.least(last, walk.before[-1], rows))
+        return lp.least(walk, rows, found) if method == "lp" else found
+
+
+def _last_of(layers: list[nn.Module]) -> nn.Linear:
     last = layers[-1] if layers else None
     if not isinstance(last, nn.Linear):
         raise ValueError(f"model must end with a Linear layer; got {type(last).__name__}")
-    check_labels("y", y, batch=len(x), classes=last.out_features)
-    with evaluating(model):
-        if method == "interval" and (region.p == math.inf or any(isinstance(layer, nn.ReLU) for layer in layers)):
-            return interval.differences(last, interval.outputs(layers[:-1], region), y)
-        walk = Walk(layers, region)  # for one linear layer and p = 2, too: there the box says less than the ball
-        worst = walk.differences(y)
-        return lp.differences(walk, y, worst) if method == "lp" else worst
+    return last
+
+
+def _has_box(layers: list[nn.Module], region: Region) -> bool:
+    """Whether a box is what is known in front of the last layer: for p = 2 and one linear layer it is a ball."""
+    return region.p == math.inf or any(isinstance(layer, nn.ReLU) for layer in layers)
 
 
 def _check_method(method: str) -> None:

@@ -47,6 +47,13 @@ def differences(last: nn.Linear, box: Interval, y: Tensor) -> Tensor:
     return worst if last.bias is None else worst + last.bias - last.bias[y][:, None]
 
 
+def least(last: nn.Linear, box: Interval, rows: Tensor) -> Tensor:
+    """Lower bounds (B, m) of rows z over the box of what the last layer makes z of; rows: (m, K)."""
+    weight = rows @ last.weight
+    lowest = box.centre @ weight.T - box.radius @ weight.abs().T
+    return lowest if last.bias is None else lowest + rows @ last.bias
+
+
 def _over_ball(front: Sequence[nn.Module], region: Region, like: Interval) -> Interval:
     """The range of each output of affine layers, by the dual norm of its row: W x + b -+ eps ||w||_2."""
     h, offsets = region.x, []

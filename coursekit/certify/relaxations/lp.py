@@ -45,6 +45,18 @@ def differences(walk: Walk, y: Tensor, known: Tensor) -> Tensor:
     return worst
 
 
+def least(walk: Walk, rows: Tensor, known: Tensor) -> Tensor:
+    """Lower bounds of rows z, (B, m), at least as tight as `known`; rows: (m, K)."""
+    found = known.clone()
+    asked = rows.detach().double().cpu().numpy()
+    for image in range(len(found)):
+        problem = _Image(walk, image)
+        weights, constants = asked @ problem.encoded.weight, asked @ problem.encoded.constant
+        for i, (weight, constant) in enumerate(zip(weights, constants, strict=True)):
+            found[image, i] = max(found[image, i].item(), problem.least(weight, constant))
+    return found
+
+
 class _Image:
     """The program of one image of the walk."""
 
