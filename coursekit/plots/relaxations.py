@@ -131,20 +131,21 @@ def draw_leads(
 def tightening(model: nn.Module, x: Tensor, y: int, threat: LpBall, *, classes: Sequence[str] | None = None) -> Figure:
     """One point, three methods, each tighter than the one before: the set of all leads in the polygon that holds it.
 
-    model: (B, 2) -> logits (B, 3); x: (2,); threat: LpBall with p = inf. In the grey part another class is ahead.
+    model: (B, 2) -> logits (B, 3); x: (2,); threat: LpBall with p = inf. In the grey part another class is ahead. The
+    first panel holds the interval's box, the others are closer; CROWN's polygon is dotted beside the other methods'.
     """
     found = leads(model, x, y, threat)
     names = classes or [f"class {k}" for k in range(3)]
     figure = Figure(figsize=(11.4, 4.2), layout="constrained")
     said = []
-    panels = figure.subplots(1, 3, sharey=True)
+    panels = figure.subplots(1, 3)
     for i, (axes, method) in enumerate(zip(panels, relaxations.METHODS, strict=True)):
-        draw_leads(axes, found, method, names, others=relaxations.METHODS[:i], frame=found.outlines["interval"])
+        frame = found.outlines["interval" if i == 0 else "crown"]
+        draw_leads(axes, found, method, names, others=[] if method == "crown" else ["crown"], frame=frame)
         verdict = "certified" if found.certified(method) else "not certified"
         colour = GREEN if found.certified(method) else VERMILION
         axes.set_title(f"{NAMES[method]}: {verdict}", color=ink(colour), weight="bold")
         low = found.least[method]
-        axes.label_outer()
         said.append(f"{NAMES[method]}: at least {short(low[0])} and {short(low[1])}, {verdict}")
     a, b = (names[k] for k in found.others)
     figure.set_label(
@@ -178,9 +179,7 @@ def wrapping(steps: int = 4, degrees: float = 45.0) -> Figure:
         axes.add_patch(Polygon(square, facecolor=BLUE, edgecolor="black", linewidth=1))
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[], aspect="equal")
         axes.spines[:].set_visible(False)
-        axes.set_title(
-            f"{step} turns\nbox {radius[0]:.3g} times" if step != 1 else f"1 turn\nbox {radius[0]:.3g} times"
-        )
+        axes.set_title(f"{step} turn{'s' * (step != 1)}\nbox × {radius[0]:.3g}")
         square, radius = square @ matrix.T, abs(matrix) @ radius
         sides.append(float(radius[0]))
     grown = [f"{side:.3g}" for side in sides[:-1]]

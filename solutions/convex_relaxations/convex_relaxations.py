@@ -203,7 +203,7 @@ box = relaxations.bounds(nn.Sequential(*[turn] * 8), torch.zeros(1, 2), LpBall(1
 together = relaxations.bounds(nn.Sequential(*[turn] * 8), torch.zeros(1, 2), LpBall(1.0, math.inf, bounds=(-1.0, 1.0)), "crown")
 checks.reveal(my_guess, f"{box.upper[0, 0].item():.0f} times",
               "Each turn puts a new box round the turned one, and makes it wider by the root of 2. A deep network does this in every layer.\n"
-              f"(A method that multiplies the eight matrices first says: {together.upper[0, 0].item():.0f} times. It is built in 10.7.)")
+              f"A method that multiplies the eight matrices first says {together.upper[0, 0].item():.0f}, the truth. It is built in 10.7.")
 
 # %% demo="wrapping"
 plots.wrapping(4)
@@ -463,7 +463,7 @@ for eps in (0.005, 0.01, 0.015, 0.02):
 plots.relu_relaxations([(-1.0, 2.0), (-2.0, 1.0)])
 
 # %% [markdown]
-# The third column, the triangle, comes in 10.8. Note that the regions of the first and the second column overlap, and neither contains the other: two lines are not better than a box in every place.
+# The third column, the triangle, comes in 10.8. Note that in the first row the region between the two lines reaches below 0, which the box does not: two lines are not better than a box in every place.
 #
 # ### Exercise 10.6: the lines of a layer of ReLUs · medium · 15 minutes · 4 points
 #
@@ -816,7 +816,7 @@ def _(in_triangle):
 exercise.score()
 
 # %% [markdown]
-# With linear layers as equations and ReLUs as triangles, all constraints are linear, and so is the question: the smallest lead is a **linear program**, and solvers are good at those. Of all choices of lower lines that CROWN could make, even another one for each question, it implicitly takes the best (the choices are the dual variables of the program: Salman et al. 2019). It is the tightest bound to be had from one triangle for each ReLU. The price: one linear program for each question and each image.
+# With linear layers as equations and ReLUs as triangles, all constraints are linear, and so is the question: the smallest lead is a **linear program**, and solvers are good at those. Of all choices of lower lines that CROWN could make, even another one for each question, it implicitly takes the best (the choices are the dual variables of the program: Salman et al. 2019). It is the tightest bound to be had from one triangle for each ReLU, with the same $l$ and $u$. The price: one linear program for each question and each image.
 #
 # ### The net closes, seen in the plane
 #
@@ -840,7 +840,7 @@ def fresh_network(*widths):
 
 points, arms = three_arms(600, seed=0)
 test_points, test_arms = three_arms(150, seed=1)
-settings = {"epochs": 40, "batch_size": 50, "lr": 5e-3}
+settings = {"epochs": 40, "batch_size": 100, "lr": 1e-2}
 usual = training.fit(fresh_network(2, 24, 24, 24, 3), points, arms, generator=torch.Generator().manual_seed(0), **settings)
 bounded = training.certified_fit(fresh_network(2, 24, 24, 24, 3), points, arms, LpBall(0.05, math.inf),
                                  generator=torch.Generator().manual_seed(0), **settings)
@@ -850,18 +850,25 @@ for name, network in (("trained as usual", usual), ("trained with bounds", bound
     print(f"{name}: accuracy {accuracy:.0%}; proven at ε = 0.05 by intervals {proven[0]:.0%}, by CROWN {proven[1]:.0%}")
 
 # %% [markdown]
-# With three classes there are two leads of $y$, so what the network makes of the whole box $\mathcal P(\mathbf x)$ can be drawn: a *sheet*, folded along the kinks of the ReLUs. Each method puts a convex polygon round it. It is found by asking in 48 directions how far out the sheet can reach at most. **Certified** means: the polygon stays out of the grey, where another class is ahead.
+# With three classes there are two leads of $y$, so what the network makes of the whole box $\mathcal P(\mathbf x)$ can be drawn: a *sheet*, folded along the kinks of the ReLUs. Each method puts a convex polygon round it. It is found by asking in 40 directions how far out the sheet can reach at most. **Certified** means: the polygon stays out of the grey, where another class is ahead.
 
 # %% demo="tightening"
 eps = 0.035
 ball = LpBall(eps, math.inf)
-by_boxes, by_lines, by_program = (relaxations.certified(usual, test_points[:60], test_arms[:60], ball, method) for method in relaxations.METHODS)
-telling = [*(by_program & ~by_lines).nonzero().flatten().tolist(), *(by_lines & ~by_boxes).nonzero().flatten().tolist()]
-chosen = telling[0] if telling else 0
+
+def proven_leads(method):
+    """What the smallest lead of each test point is at least."""
+    worst = relaxations.worst_case_logits(usual, test_points[:60], test_arms[:60], ball, method).detach()
+    return -worst.scatter(1, test_arms[:60, None], -math.inf).amax(dim=1)
+
+by_boxes, by_lines, by_program = (proven_leads(method) for method in relaxations.METHODS)
+# Of the points that the linear program certifies and intervals do not, the one where it gains most over CROWN.
+gain = torch.where((by_boxes <= 0) & (by_program > 0), by_program - by_lines, -1.0)
+chosen = int(gain.argmax())
 plots.tightening(usual, test_points[chosen], int(test_arms[chosen]), ball, classes=["arm 0", "arm 1", "arm 2"])
 
 # %% [markdown]
-# The same sheet in all three panels, and ever less air round it. Now play. Look for a point and an ε where the verdict is *not certified, though it is robust*, and see which method settles it; raise ε a little more until not even the linear program can, although the sheet is still clear of the grey. Then change the network.
+# On the left the box, and dotted in it CROWN's polygon, which the other two panels show from near: ever less air round the same sheet. Now play. Look for a point and an ε where the verdict is *not certified, though it is robust*, and see which method settles it; raise ε a little more until not even the linear program can, although the sheet is still clear of the grey. Then change the network.
 
 # %% demo="explorer"
 widgets.relaxation_explorer({"trained as usual": usual, "trained with bounds": bounded}, test_points, test_arms,
