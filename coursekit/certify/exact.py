@@ -71,7 +71,7 @@ def verify(
     """Is there a point of P(x) that the model gets wrong? With proof or counterexample, image by image.
 
     model: as for `relaxations.bounds`, ending with a Linear layer. Its size and eps decide how long it takes: each
-    neuron that can be on and off in P(x) may double it; the shipped "mnist_mlp" takes a second or so at eps 0.05.
+    neuron that can be on and off in P(x) may double it; the shipped "mnist_mlp" takes a tenth of a second at eps 0.05.
     x: (B, ...) in threat.bounds; y: (B,) int64. threat: LpBall with p = inf. time_limit: seconds for each image; when
     they are over, it is "undecided", never "robust". attack: look with PGD first.
     Programs run on the CPU in float64; "robust" rests on bounds that hold up to rounding whatever the solver does, and

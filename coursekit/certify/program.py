@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csc_array, csr_array
 from torch import Tensor, nn
 
 if TYPE_CHECKING:  # that package builds its linear programs here
@@ -62,6 +62,24 @@ class Neuron(NamedTuple):
     row: int
 
 
+class Row(NamedTuple):
+    """lower <= sum of value_k v_{where_k} <= upper."""
+
+    where: NDArray[np.int64]
+    values: Vector
+    lower: float
+    upper: float
+
+
+class Stacked(NamedTuple):
+    """All rows as a matrix, the same turned, and their ends."""
+
+    rows: csr_array
+    columns: csc_array
+    lower: Vector
+    upper: Vector
+
+
 class Program:
     """Variables within bounds, linear constraints, and a solver that keeps its last basis from one question to the
     next. No bound rests on the solver's word, see `_dual_bound`. ball: (centre, radius), which the first variables may
@@ -74,8 +92,8 @@ class Program:
         self.upper: list[float] = []
         self.neurons: list[Neuron] = []
         self.ball: tuple[Vector, float] | None = None
-        self._rows: list[tuple[Vector, float, float]] = []
-        self._stacked: tuple[csr_array, Vector, Vector] | None = None  # of all rows: weights, lower and upper ends
+        self._rows: list[Row] = []
+        self._stacked: Stacked | None = None
         self._infeasible = highspy.HighsModelStatus.kInfeasible
         # Highs() would print a banner before one can say that it should not.
         self._solver = highspy._Highs()  # type: ignore[attr-defined]
@@ -111,7 +129,7 @@ class Program:
         """lower <= weight . v <= upper; weight: one number for each of the first variables, 0 for the others."""
         (where,) = weight.nonzero()
         self._solver.addRow(lower, upper, len(where), where.astype(np.int32), weight[where])
-        self._rows.append((weight, lower, upper))
+        self._rows.append(Row(where, weight[where], lower, upper))
         self._stacked = None
 
     def least(self, weight: Vector, constant: float = 0.0, *, seconds: float = math.inf) -> float:
@@ -186,7 +204,7 @@ class Program:
         free = [neuron for neuron in self.neurons if neuron.switch not in fixed]
         if not free:
             return None
-        rows, lower, _ = self._matrix()
+        rows, _, lower, _ = self._matrix()
         first = np.array([neuron.row for neuron in free])
         output = node.point[[neuron.output for neuron in free]]
         above = np.minimum((rows @ node.point)[first] - lower[first], output)  # a - z and a
@@ -194,13 +212,17 @@ class Program:
         best = int(worth.argmax()) if worth.max() > TIGHT else int(above.argmax())
         return free[best].switch if above[best] > TIGHT else None
 
-    def _matrix(self) -> tuple[csr_array, Vector, Vector]:
+    def _matrix(self) -> "Stacked":
         """All rows as one matrix, and their ends."""
         if self._stacked is None:
-            count = len(self.lower)
-            weights = [csr_array(np.pad(weight, (0, count - len(weight)))[None]) for weight, _, _ in self._rows]
-            stacked = vstack(weights, format="csr") if weights else csr_array((0, count))
-            self._stacked = stacked, *(np.array([row[end] for row in self._rows]) for end in (1, 2))
+            lengths = [0, *(len(row.where) for row in self._rows)]
+            where, values = (
+                np.concatenate([np.zeros(0, dtype=kind), *(row[part] for row in self._rows)])
+                for part, kind in ((0, np.int64), (1, np.float64))
+            )
+            matrix = csr_array((values, where, np.cumsum(lengths)), shape=(len(self._rows), len(self.lower)))
+            ends = (np.array([row[end] for row in self._rows], dtype=np.float64) for end in (2, 3))
+            self._stacked = Stacked(matrix, matrix.T, *ends)
         return self._stacked
 
     def _padded(self, weight: Vector) -> Vector:
@@ -214,10 +236,10 @@ class Program:
         Row i's end is the lower one for y_i > 0 and the upper one for y_i < 0; where that is infinite, y_i is set to 0.
         Source: Neumaier and Shcherbina 2004, "Safe bounds in linear and mixed-integer linear programming", eq. 3.
         """
-        rows, low, high = self._matrix()
+        _, columns, low, high = self._matrix()
         end = np.where(multipliers > 0, low, high)
         y = np.where(np.isfinite(end), multipliers, 0.0)
-        reduced = cost - rows.T @ y
+        reduced = cost - columns @ y
         bound = float(y @ np.where(np.isfinite(end), end, 0.0))
         ends = np.minimum(reduced * lower, reduced * upper)
         if self.ball is None:
