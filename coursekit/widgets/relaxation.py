@@ -82,7 +82,7 @@ class _Scene:
         if found.reached[middle, middle].min() <= 0:
             return "Nothing to certify", "x itself is misclassified", plots.GREY
         if found.certified(method):
-            return "Certified", "the polygon stays where the class of x is ahead: no attack can succeed", plots.GREEN
+            return "Certified", "the polygon stays out of the grey: no attack succeeds", plots.GREEN
         if found.worst <= 0:
             return "Not certified, and rightly so", "points of the box are misclassified", plots.VERMILION
         one = slice(point, point + 1)

@@ -97,7 +97,7 @@ for name, network in (("mnist_mlp", small), ("mnist_cnn", cnn)):
 # %% solution="interval_linear"
 def interval_linear(weight: torch.Tensor, bias: torch.Tensor, lower: torch.Tensor,
                     upper: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The smallest and the largest value of each output of weight @ h + bias over the box lower <= h <= upper.
+    """The smallest and largest value of each output of weight @ h + bias over lower <= h <= upper.
 
     weight: (m, n), of any signs. bias: (m,). lower, upper: (n,), lower <= upper; equal where h is known.
     Returns two tensors (m,), the lower and the upper ends, in the dtype of the weights.
@@ -222,12 +222,13 @@ plots.wrapping(4)
 # </details>
 
 # %% solution="interval_network"
-def interval_network(layers: list, lower: torch.Tensor, upper: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def interval_network(layers: list, lower: torch.Tensor,
+                     upper: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Interval bounds of the logits of a network over the box lower <= x <= upper.
 
-    layers: pairs (weight, bias), weight (m, n), bias (m,), at least one pair; a ReLU follows each but the last.
-    lower, upper: (n,) of the first layer. Returns two tensors (K,), the lower and the upper ends of the logits, in the
-    dtype of the weights.
+    layers: pairs (weight, bias), weight (m, n), bias (m,), at least one pair; a ReLU follows each but
+    the last. lower, upper: (n,) of the first layer. Returns two tensors (K,), the lower and the upper
+    ends of the logits, in the dtype of the weights.
     """
     ### BEGIN SOLUTION
     for i, (weight, bias) in enumerate(layers):
@@ -363,8 +364,9 @@ checks.reveal(my_guess, f"{by_intervals} of 100",
 # </details>
 
 # %% solution="smallest_leads"
-def smallest_leads(weight: torch.Tensor, bias: torch.Tensor, lower: torch.Tensor, upper: torch.Tensor, y: int) -> torch.Tensor:
-    """For each class j the smallest value of z_y - z_j over the box lower <= h <= upper, where z = weight @ h + bias.
+def smallest_leads(weight: torch.Tensor, bias: torch.Tensor, lower: torch.Tensor, upper: torch.Tensor,
+                   y: int) -> torch.Tensor:
+    """For each class j the smallest z_y - z_j over the box lower <= h <= upper; z = weight @ h + bias.
 
     weight: (K, n). bias: (K,). lower, upper: (n,). y: the class, from 0 to K - 1.
     Returns (K,), in the dtype of the weights; the lead over y itself is 0.
@@ -446,7 +448,8 @@ for eps in (0.005, 0.01, 0.015, 0.02):
     lower, upper = (end.detach() for end in relaxations.bounds(small_pgd, x, ball, "interval"))
     others = upper.scatter(1, y[:, None], -math.inf).amax(dim=1)
     apart = int((lower.gather(1, y[:, None]).squeeze(1) > others).sum())
-    print(f"ε = {eps}: {apart:3d} of 100 by two intervals, {int(relaxations.certified(small_pgd, x, y, ball, 'interval').sum()):3d} with the question in the last layer")
+    asked = int(relaxations.certified(small_pgd, x, y, ball, "interval").sum())
+    print(f"ε = {eps}: {apart:3d} of 100 by two intervals, {asked:3d} with the question in the last layer")
 
 # %% [markdown]
 # Better, and still soon at its end: the boxes of the hidden layers have lost too much by then. We need a method that keeps in mind how neurons hang together.
@@ -480,8 +483,9 @@ plots.relu_relaxations([(-1.0, 2.0), (-2.0, 1.0)])
 def relu_lines(lower: torch.Tensor, upper: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Lines with slope_below * z <= relu(z) <= slope_above * z + offset for every z in [lower, upper].
 
-    lower, upper: (n,), lower <= upper. Where lower < 0 < upper: above the chord, below the slope 1 if upper > -lower,
-    else 0. Where lower >= 0 both lines are z itself; where upper <= 0 (and lower < 0) both are 0.
+    lower, upper: (n,), lower <= upper. Where lower < 0 < upper: above the chord, below the slope 1
+    if upper > -lower, else 0. Where lower >= 0 both lines are z itself; where upper <= 0 (and
+    lower < 0) both are 0.
     Returns slope_above, offset, slope_below, each (n,), like lower; no NaN, also where lower = upper.
     """
     ### BEGIN SOLUTION
@@ -603,12 +607,13 @@ exercise.score()
 # </details>
 
 # %% solution="crown_lower"
-def crown_lower(w1: torch.Tensor, b1: torch.Tensor, w2: torch.Tensor, b2: torch.Tensor, x: torch.Tensor, eps: float) -> torch.Tensor:
-    """CROWN's lower bounds of the outputs w2 @ relu(w1 @ x~ + b1) + b2 over all x~ with |x~ - x| <= eps in each entry.
+def crown_lower(w1: torch.Tensor, b1: torch.Tensor, w2: torch.Tensor, b2: torch.Tensor, x: torch.Tensor,
+                eps: float) -> torch.Tensor:
+    """CROWN's lower bounds of w2 @ relu(w1 @ x~ + b1) + b2, for |x~ - x| <= eps in each entry.
 
-    w1: (n, d), b1: (n,), w2: (K, n), b2: (K,), x: (d,). eps: 0 or more. Bounds of the neurons: the exact ones of the
-    first layer. Above an open ReLU the chord, below the slope 1 if u > -l, else 0; at a tie either.
-    Returns (K,), in the dtype of the weights.
+    w1: (n, d), b1: (n,), w2: (K, n), b2: (K,), x: (d,). eps: 0 or more. Bounds of the neurons: the
+    exact ones of the first layer. Above an open ReLU the chord, below the slope 1 if u > -l, else 0;
+    at a tie either. Returns (K,), in the dtype of the weights.
     """
     ### BEGIN SOLUTION
     middle, spread = w1 @ x + b1, eps * w1.abs().sum(dim=1)
@@ -723,16 +728,14 @@ my_guess = None  # replace None by a number
 
 # %% demo="crown-worse"
 def reference_crown(w1, b1, w2, b2, x, eps):
-    from coursekit.certify.layers import layers
-    from coursekit.certify.relaxations.crown import Walk
-    from coursekit.certify.relaxations.region import Region
+    network = checks.network(("linear", w1, b1), ("relu",), ("linear", w2, b2)).build()
+    anywhere = LpBall(eps, math.inf, bounds=(-math.inf, math.inf))
+    walk = relaxations.Walk(relaxations.layers_of(network), relaxations.Region.of(x[None], anywhere))
+    return walk.least(torch.eye(len(b2))[None], depth=3)[0].detach()
 
-    net = checks.network(("linear", w1, b1), ("relu",), ("linear", w2, b2)).build()
-    walk = Walk(layers(net), Region.of(x[None], LpBall(eps, math.inf, (-math.inf, math.inf))))
-    return walk.least(torch.eye(len(b2))[None], 3)[0].detach()
-
-by_crown = checks.yours("crown_lower", reference_crown)(
-    torch.tensor([[1.0], [-1.0]]), torch.zeros(2), torch.tensor([[1.0, -1.0]]), torch.zeros(1), torch.tensor([1.0]), 2.0)
+your_crown = checks.yours("crown_lower", reference_crown)
+by_crown = your_crown(torch.tensor([[1.0], [-1.0]]), torch.zeros(2), torch.tensor([[1.0, -1.0]]), torch.zeros(1),
+                      torch.tensor([1.0]), 2.0)
 checks.reveal(my_guess, f"at least {by_crown.item():g}",
               "Worse than intervals: max(x, 0) is replaced by the line x, which goes down to -1 where the ReLU stays at 0.\n"
               "Neither method is better everywhere. So a library computes both and keeps the better one, neuron by neuron;\n"
@@ -755,10 +758,10 @@ checks.reveal(my_guess, f"at least {by_crown.item():g}",
 
 # %% solution="in_triangle"
 def in_triangle(z: torch.Tensor, a: torch.Tensor, l: float, u: float) -> torch.Tensor:
-    """Which points (z, a) satisfy all three constraints of the triangle relaxation of a ReLU over [l, u].
+    """Which points (z, a) satisfy all three constraints of the triangle of a ReLU over [l, u].
 
-    z, a: (N,). l, u: numbers, l < 0 < u. Returns (N,) booleans. (The edges belong to it; no test asks for points on
-    or very near them.)
+    z, a: (N,). l, u: numbers, l < 0 < u. Returns (N,) booleans. (The edges belong to it; no test asks
+    for points on or very near them.)
     """
     ### BEGIN SOLUTION
     return (a >= 0) & (a >= z) & (a <= u * (z - l) / (u - l))
@@ -846,8 +849,9 @@ bounded = training.certified_fit(fresh_network(2, 24, 24, 24, 3), points, arms, 
                                  generator=torch.Generator().manual_seed(0), **settings)
 for name, network in (("trained as usual", usual), ("trained with bounds", bounded)):
     accuracy = (network(test_points).argmax(dim=1) == test_arms).float().mean().item()
-    proven = [relaxations.certified(network, test_points, test_arms, LpBall(0.05, math.inf), method).float().mean().item() for method in ("interval", "crown")]
-    print(f"{name}: accuracy {accuracy:.0%}; proven at ε = 0.05 by intervals {proven[0]:.0%}, by CROWN {proven[1]:.0%}")
+    shares = [relaxations.certified(network, test_points, test_arms, LpBall(0.05, math.inf), method).float().mean().item()
+              for method in ("interval", "crown")]
+    print(f"{name}: accuracy {accuracy:.0%}; proven at ε = 0.05 by intervals {shares[0]:.0%}, by CROWN {shares[1]:.0%}")
 
 # %% [markdown]
 # With three classes there are two leads of $y$, so what the network makes of the whole box $\mathcal P(\mathbf x)$ can be drawn: a *sheet*, folded along the kinks of the ReLUs. Each method puts a convex polygon round it. It is found by asking in 40 directions how far out the sheet can reach at most. **Certified** means: the polygon stays out of the grey, where another class is ahead.
@@ -934,8 +938,8 @@ plots.between(bars)
 def worst_loss(lower: torch.Tensor, upper: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """The largest cross-entropy -log p_y of any logits between lower and upper, for every image.
 
-    lower, upper: (B, K) floats, lower <= upper, of any size. y: (B,) the right classes. Returns (B,) finite values in the
-    dtype of the bounds, none of them averaged.
+    lower, upper: (B, K) floats, lower <= upper, of any size. y: (B,) the right classes.
+    Returns (B,) finite values in the dtype of the bounds, none of them averaged.
     """
     ### BEGIN SOLUTION
     own = torch.nn.functional.one_hot(y, lower.shape[1]).bool()
@@ -1044,19 +1048,20 @@ bars |= {"trained with bounds": what_is_known(small_bounded, x[:40], y[:40], bal
 plots.between(bars)
 
 # %% [markdown]
-# Now even intervals prove most of what there is to prove, at the price of two passes. Look at what training has changed inside: how wide the logits' bounds are against what an attack really moves them, and how many ReLUs are open.
+# Now even intervals prove most of what there is to prove, at the price of two passes. Look at what training has changed inside: how far the bounds of the lead lie below the lead itself, and how many ReLUs are open.
 
 # %% demo="inside"
 ball = LpBall(0.05, math.inf)
 for name, network in (("ordinary", small), ("adversarially trained", small_pgd), ("trained with bounds", small_bounded)):
     with torch.no_grad():
-        lead = -relaxations.worst_case_logits(network, x, y, ball, "interval").scatter(1, y[:, None], -math.inf).amax(dim=1)
-        crown = -relaxations.worst_case_logits(network, x, y, ball, "crown").scatter(1, y[:, None], -math.inf).amax(dim=1)
         logits = network(x)
-        clean = logits.gather(1, y[:, None]).squeeze(1) - logits.scatter(1, y[:, None], -math.inf).amax(dim=1)
+        others = [logits - logits.gather(1, y[:, None])]
+        others += [relaxations.worst_case_logits(network, x, y, ball, method) for method in ("crown", "interval")]
         box = relaxations.bounds(network[:3], x, ball, "interval")
+    clean, crown, lead = (-leads.scatter(1, y[:, None], -math.inf).amax(dim=1) for leads in others)
     open_share = ((box.lower < 0) & (box.upper > 0)).float().mean().item()
-    print(f"{name:22s} lead at x {clean.median():5.1f}, at least by CROWN {crown.median():6.1f}, by intervals {lead.median():6.1f}; open in the first layer {open_share:.0%}")
+    print(f"{name:22s} median lead at x {clean.median():4.1f}, at least by CROWN {crown.median():4.1f}, "
+          f"by intervals {lead.median():5.1f}; open in the first layer {open_share:.0%}")
 
 # %% [markdown]
 # And on networks with convolutions, as the certified accuracy against ε. An attack's curve is an upper bound of the truth, a certificate's a lower one: **the truth lies between the two lines of a network.**
