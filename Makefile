@@ -7,7 +7,7 @@ READY := $(VENV)/ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: demo test check lab build doctor env sandbox system clean
-.PHONY: bench bench-attacks bench-training bench-robust bench-grading
+.PHONY: bench bench-attacks bench-training bench-robust bench-certified bench-grading
 
 demo: $(READY) sandbox
 	coursekit demo
@@ -40,7 +40,7 @@ $(READY): pyproject.toml
 	touch $@
 
 # Figures for the README, on an idle machine; see benchmarks/README.md. For instance `make bench-attacks ARGS=--write`.
-bench: bench-attacks bench-training bench-robust bench-grading
+bench: bench-attacks bench-training bench-robust bench-certified bench-grading
 
 bench-attacks: $(VENV)/peers
 	python -m benchmarks.attacks $(ARGS)
@@ -50,6 +50,9 @@ bench-training: $(READY)
 
 bench-robust: $(VENV)/peers
 	python -m benchmarks.robust_models $(ARGS)
+
+bench-certified: $(READY)
+	python -m benchmarks.certified $(ARGS)
 
 bench-grading: $(READY) sandbox
 	python -m benchmarks.grading $(ARGS)

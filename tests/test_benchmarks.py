@@ -17,7 +17,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the package
 
-from benchmarks import allocator, attacks, grading, robust_models, timing, training  # noqa: E402
+from benchmarks import allocator, attacks, certified, grading, robust_models, timing, training  # noqa: E402
 from coursekit import data, models  # noqa: E402
 from coursekit.perturbations import LpBall  # noqa: E402
 
@@ -131,6 +131,18 @@ def test_robust_models(capsys):
         clean, fgsm, *_, strongest = numbers(row[: columns.index("strongest") + 1])
         assert 100 >= clean >= fgsm >= 0
         assert clean >= strongest
+
+
+@pytest.mark.slow
+def test_certified(capsys):
+    certified.main(["--quick"])
+    (table,) = tables(capsys.readouterr().out)
+    assert list(table) == ["mnist_mlp, L-inf", "standard, eps 0.02", "standard, eps 0.05"]
+    for row in list(table.values())[1:]:
+        robust, counterexample, undecided, decided, middle, late, longest = numbers(row)
+        assert robust + counterexample == pytest.approx(decided, abs=0.2)
+        assert decided + undecided == pytest.approx(100, abs=0.2)
+        assert 0 <= middle <= late <= longest
 
 
 @pytest.mark.slow

@@ -101,9 +101,14 @@ def two_bounds(history: Sequence[tuple[float, float]], *, truth: float | None = 
         axes.annotate(f"decided after {first}", (first, 0.97), xycoords=("data", "axes fraction"), xytext=(6, 0),
                       textcoords="offset points", color=ink(GREEN), weight="bold", va="top")  # fmt: skip
     axes.set(xlabel="linear programs solved", ylabel="smallest lead", xlim=(1, steps[-1]))
-    seen = np.isfinite(upper)
-    lines = {"proven": (steps, lower, BLUE)}
-    label_lines(axes, lines | ({"seen at a point": (steps[seen], upper[seen], VERMILION)} if seen.any() else {}))
+    axes.margins(y=0.12)
+    seen, later = np.isfinite(upper), 3 * len(steps) // 4
+    axes.annotate("proven", (float(steps[later]), float(lower[later])), xytext=(0, -16), textcoords="offset points",
+                  color=ink(BLUE), weight="bold", va="center")  # fmt: skip
+    if seen.any():
+        end_of_line = float(steps[-1]), float(upper[seen][-1])
+        axes.annotate("seen at a point", end_of_line, xytext=(0, 14), textcoords="offset points",
+                      color=ink(VERMILION), weight="bold", ha="right", va="center")  # fmt: skip
     end = "" if truth is None else f" The smallest value is {short(truth)}."
     figure.set_label(
         f"Two staircases against the number of linear programs, 1 to {steps[-1]}: the bound that is proven rises from "
