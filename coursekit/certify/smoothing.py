@@ -163,13 +163,18 @@ def certificate(counts0: Tensor, counts: Tensor, n: int, sigma: float, alpha: fl
     return Certificate(c_A, radius(p_A, sigma), p_A <= 1 / 2)
 
 
-def lower_bound(successes: Tensor | int, n: int, alpha: float) -> Tensor:
+def lower_bound(successes: Tensor | int, n: int | Tensor, alpha: float) -> Tensor:
     """A number that is below p with a probability of at least 1 - alpha, whatever p is: Clopper and Pearson 1934.
 
     The p at which so many successes of n or more have probability alpha, float64 in the shape of `successes`: it solves
     P[Bin(n, p) >= k] = alpha, which is the alpha-quantile of Beta(k, n - k + 1); 0 for k = 0. successes: k in 0 .. n,
-    int64 of any shape or one number. Computed on the host. Source: Cohen et al. 2019, LOWERCONFBOUND.
+    int64 of any shape or one number. n: at least 1; a whole number as a tensor, such as a row's sum, will do. Computed
+    on the host. Source: Cohen et al. 2019, LOWERCONFBOUND.
     """
+    if isinstance(n, Tensor):
+        if n.ndim or n.dtype not in (torch.int64, torch.int32):
+            raise TypeError(f"n must be an int; got Tensor of dtype {n.dtype} and shape {tuple(n.shape)}")
+        n = int(n)
     check_count("n", n)
     check_alpha(alpha)
     k = torch.as_tensor(successes)

@@ -75,6 +75,14 @@ def test_bounds_come_in_the_shape_of_the_counts():
     assert lower_bound(0, 10, 0.05).item() == 0
 
 
+def test_the_number_of_votes_may_be_a_sum_of_counts_and_nothing_else_of_torch():
+    votes = torch.tensor([3, 7])
+    assert torch.equal(lower_bound(votes, votes.sum(), 0.05), lower_bound(votes, 10, 0.05))
+    for n in (torch.tensor(10.0), torch.tensor([10]), torch.tensor(True)):
+        with pytest.raises(TypeError, match="n must be an int; got Tensor"):
+            lower_bound(votes, n, 0.05)
+
+
 @pytest.mark.parametrize("p", [0.0, 0.3, 0.5])
 def test_no_radius_without_a_majority(p):
     assert radius(torch.tensor(p, dtype=torch.float64), 0.5).item() == 0

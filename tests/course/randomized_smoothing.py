@@ -12,7 +12,7 @@ def count_votes(model, x, sigma, n, seed):
         rows.append(logits.argmax(dim=1).bincount(minlength=logits.shape[1]))
     return torch.stack(rows)
 
-# %% wrong="count_votes" name="sigma taken for the variance" says="noise of variance"
+# %% wrong="count_votes" name="sigma taken for the variance" says="noise of variance 0.2"
 def count_votes(model, x, sigma, n, seed):
     rng = torch.Generator().manual_seed(seed)
     rows = []
@@ -78,7 +78,7 @@ def count_votes(model, x, sigma, n, seed):
         rows.append(logits.argmax(dim=1).bincount(minlength=logits.shape[1]) / n)
     return torch.stack(rows)
 
-# %% wrong="count_votes" name="sums of probabilities" says="neither shares nor probabilities"
+# %% wrong="count_votes" name="sums of probabilities" says="Each copy votes for one class"
 def count_votes(model, x, sigma, n, seed):
     rng = torch.Generator().manual_seed(seed)
     rows = []
@@ -106,7 +106,7 @@ def count_votes(model, x, sigma, n, seed):
         rows.append(logits.argmax(dim=1).bincount(minlength=logits.shape[1]))
     return torch.stack(rows)
 
-# %% wrong="count_votes" name="ten classes written out" says="shape"
+# %% wrong="count_votes" name="ten classes written out" says="also for those without a vote"
 def count_votes(model, x, sigma, n, seed):
     rng = torch.Generator().manual_seed(seed)
     rows = []
@@ -135,6 +135,92 @@ def count_votes(model, x, sigma, n, seed):
     for image in x:
         logits = model(image + sigma * torch.randn((n, *image.shape), generator=rng, dtype=x.dtype))
         rows.append(logits.argmax(dim=1).bincount(minlength=logits.shape[1]))
+
+# %% wrong="count_votes" name="sigma squared" says="not by sigma squared"
+def count_votes(model, x, sigma, n, seed):
+    rng = torch.Generator().manual_seed(seed)
+    rows = []
+    for image in x:
+        noise = sigma**2 * torch.randn((n, *image.shape), generator=rng, dtype=x.dtype)
+        logits = model(image + noise)
+        rows.append(logits.argmax(dim=1).bincount(minlength=logits.shape[1]))
+    return torch.stack(rows)
+
+# %% wrong="count_votes" name="rand, which is never negative" says="centred at 0 (randn, not rand)"
+def count_votes(model, x, sigma, n, seed):
+    rng = torch.Generator().manual_seed(seed)
+    rows = []
+    for image in x:
+        noise = sigma * torch.rand((n, *image.shape), generator=rng, dtype=x.dtype)
+        logits = model(image + noise)
+        rows.append(logits.argmax(dim=1).bincount(minlength=logits.shape[1]))
+    return torch.stack(rows)
+
+# %% wrong="count_votes" name="rand, centred" says="uniform noise, and narrow"
+def count_votes(model, x, sigma, n, seed):
+    rng = torch.Generator().manual_seed(seed)
+    rows = []
+    for image in x:
+        noise = sigma * (torch.rand((n, *image.shape), generator=rng, dtype=x.dtype) - 0.5)
+        logits = model(image + noise)
+        rows.append(logits.argmax(dim=1).bincount(minlength=logits.shape[1]))
+    return torch.stack(rows)
+
+# %% wrong="count_votes" name="a generator that is not handed over" says="not handed over"
+def count_votes(model, x, sigma, n, seed):
+    rng = torch.Generator().manual_seed(seed)
+    rows = []
+    for image in x:
+        noise = sigma * torch.randn((n, *image.shape), dtype=x.dtype)
+        logits = model(image + noise)
+        rows.append(logits.argmax(dim=1).bincount(minlength=logits.shape[1]))
+    return torch.stack(rows)
+
+# %% wrong="count_votes" name="bincount without minlength" says="also for those without a vote"
+def count_votes(model, x, sigma, n, seed):
+    rng = torch.Generator().manual_seed(seed)
+    rows = []
+    for image in x:
+        logits = model(image + sigma * torch.randn((n, *image.shape), generator=rng, dtype=x.dtype))
+        rows.append(logits.argmax(dim=1).bincount())
+    return torch.stack(rows)
+
+# %% wrong="count_votes" name="the answers instead of counts" says="These are the n answers themselves"
+def count_votes(model, x, sigma, n, seed):
+    rng = torch.Generator().manual_seed(seed)
+    rows = []
+    for image in x:
+        logits = model(image + sigma * torch.randn((n, *image.shape), generator=rng, dtype=x.dtype))
+        rows.append(logits.argmax(dim=1))
+    return torch.stack(rows)
+
+# %% wrong="count_votes" name="argmax over the copies" says="does argmax run over the copies"
+def count_votes(model, x, sigma, n, seed):
+    rng = torch.Generator().manual_seed(seed)
+    rows = []
+    for image in x:
+        logits = model(image + sigma * torch.randn((n, *image.shape), generator=rng, dtype=x.dtype))
+        rows.append(logits.argmax(dim=0).bincount(minlength=logits.shape[1]))
+    return torch.stack(rows)
+
+# %% wrong="count_votes" name="a list of rows" says="torch.stack"
+def count_votes(model, x, sigma, n, seed):
+    rng = torch.Generator().manual_seed(seed)
+    rows = []
+    for image in x:
+        logits = model(image + sigma * torch.randn((n, *image.shape), generator=rng, dtype=x.dtype))
+        rows.append(logits.argmax(dim=1).bincount(minlength=logits.shape[1]))
+    return rows
+
+# %% wrong="count_votes" name="floats, which cost one case" most=3.5 says="int64"
+def count_votes(model, x, sigma, n, seed):
+    rng = torch.Generator().manual_seed(seed)
+    rows = []
+    for image in x:
+        logits = model(image + sigma * torch.randn((n, *image.shape), generator=rng, dtype=x.dtype))
+        rows.append(logits.argmax(dim=1).bincount(minlength=logits.shape[1]).float())
+    return torch.stack(rows)
+
 
 # %% right="count_votes" name="all copies of all images at once, one-hot"
 def count_votes(model, x, sigma, n, seed):
@@ -201,17 +287,35 @@ def worst_case_probability(p, sigma, r):
 def worst_case_probability(p, sigma, r):
     return torch.special.ndtr(torch.special.ndtri(p) - r / (2 * sigma))
 
-# %% wrong="worst_case_probability" name="one half at least" says="clamped"
+# %% wrong="worst_case_probability" name="one half at least" says="nothing is clamped"
 def worst_case_probability(p, sigma, r):
     return torch.special.ndtr((torch.special.ndtri(p) - r / sigma).clamp_min(0))
 
-# %% wrong="worst_case_probability" name="float32" says="dtype"
+# %% wrong="worst_case_probability" name="float32, which costs one case" most=2.4 says="dtype"
 def worst_case_probability(p, sigma, r):
     return torch.special.ndtr(torch.special.ndtri(p.float()) - r / sigma)
 
 # %% wrong="worst_case_probability" name="the package's own" says="write yourself"
 def worst_case_probability(p, sigma, r):
     return smoothing.least_probability(p, sigma, r)
+
+# %% wrong="worst_case_probability" name="the quantile of a probability less a distance" says="wants a probability"
+def worst_case_probability(p, sigma, r):
+    return torch.special.ndtr(torch.special.ndtri(p - r / sigma))
+
+# %% wrong="worst_case_probability" name="p raised to one half" says="p is raised to one half"
+def worst_case_probability(p, sigma, r):
+    return torch.special.ndtr(torch.special.ndtri(p.clamp_min(0.5)) - r / sigma)
+
+# %% wrong="worst_case_probability" name="1 - p below one half" says="1 - p is taken in place of p"
+def worst_case_probability(p, sigma, r):
+    return torch.special.ndtr(torch.special.ndtri(torch.maximum(p, 1 - p)) - r / sigma)
+
+# %% wrong="worst_case_probability" name="edited in place" says="was edited in place"
+def worst_case_probability(p, sigma, r):
+    p.copy_(torch.special.ndtr(torch.special.ndtri(p) - r / sigma))
+    return p
+
 
 # %% right="worst_case_probability" name="scipy, with location and scale"
 def worst_case_probability(p, sigma, r):
@@ -279,6 +383,27 @@ def certified_radius(p, sigma):
 # %% wrong="certified_radius" name="the package's own" says="write yourself"
 def certified_radius(p, sigma):
     return smoothing.radius(p, sigma)
+
+# %% wrong="certified_radius" name="erfinv of p" says="erfinv is not the inverse of Phi"
+def certified_radius(p, sigma):
+    return torch.where(p > 0.5, sigma * torch.erfinv(p), 0.0)
+
+# %% wrong="certified_radius" name="erfinv of p, stretched" says="it wants 2 p - 1"
+def certified_radius(p, sigma):
+    return torch.where(p > 0.5, sigma * 2**0.5 * torch.erfinv(p), 0.0)
+
+# %% wrong="certified_radius" name="one half off the quantile" says="One half is taken off the quantile"
+def certified_radius(p, sigma):
+    return torch.where(p > 0.5, sigma * (torch.special.ndtri(p) - 0.5), 0.0)
+
+# %% wrong="certified_radius" name="float32, which costs one case" most=2.6 says="float32"
+def certified_radius(p, sigma):
+    return sigma * torch.special.ndtri(p.float().clamp_min(0.5))
+
+# %% wrong="certified_radius" name="the digits lost on the way" most=2.6 says="The digits of p are lost"
+def certified_radius(p, sigma):
+    return (sigma * torch.special.ndtri(p.float().clamp_min(0.5))).double()
+
 
 # %% right="certified_radius" name="clamped at one half"
 def certified_radius(p, sigma):
@@ -359,7 +484,7 @@ def lower_bound(k, n, alpha):
 def lower_bound(k, n, alpha):
     return float(stats.beta.ppf(alpha, max(k, 1), n - max(k, 1) + 1))
 
-# %% wrong="lower_bound" name="NaN for no vote" says="finite"
+# %% wrong="lower_bound" name="NaN for no vote" says="The beta quantile has no answer"
 def lower_bound(k, n, alpha):
     return float(stats.beta.ppf(alpha, k, n - k + 1))
 
@@ -371,6 +496,43 @@ def lower_bound(k, n, alpha):
 # %% wrong="lower_bound" name="the package's own" says="write yourself"
 def lower_bound(k, n, alpha):
     return smoothing.lower_bound(k, n, alpha).item()
+
+# %% wrong="lower_bound" name="k - 1 votes or more" says="This counts k - 1 votes or more"
+def lower_bound(k, n, alpha):
+    return float(stats.beta.ppf(alpha, k - 1, n - k + 2)) if k > 1 else 0.0
+
+# %% wrong="lower_bound" name="exactly k votes" says="exactly k votes"
+def lower_bound(k, n, alpha):
+    low, high = 0.0, k / n
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if stats.binom.pmf(k, n, middle) <= alpha else (low, middle)
+    return low
+
+# %% wrong="lower_bound" name="the formula for unanimous votes" says="right if all votes agree"
+def lower_bound(k, n, alpha):
+    return alpha ** (1 / n) if k else 0.0
+
+# %% wrong="lower_bound" name="alpha to the power of n" says="It is p to the power of n"
+def lower_bound(k, n, alpha):
+    return alpha**n if k == n else float(stats.beta.ppf(alpha, k, n - k + 1)) if k else 0.0
+
+# %% wrong="lower_bound" name="certain of a unanimous vote" says="No number of votes proves p = 1"
+def lower_bound(k, n, alpha):
+    return 1.0 if k == n else float(stats.beta.ppf(alpha, k, n - k + 1)) if k else 0.0
+
+# %% wrong="lower_bound" name="twelve halvings" says="Nearly: asked for are 6 decimals"
+def lower_bound(k, n, alpha):
+    low, high = 0.0, k / n
+    for _ in range(13):
+        middle = (low + high) / 2
+        low, high = (middle, high) if tail(k, n, middle) <= alpha else (low, middle)
+    return low
+
+# %% wrong="lower_bound" name="a root of something negative" says="a logarithm taken, of something below 0"
+def lower_bound(k, n, alpha):
+    return float(torch.tensor(k / n - 1.1).sqrt()) if k else 0.0
+
 
 # %% right="lower_bound" name="the beta quantile"
 def lower_bound(k, n, alpha):
@@ -415,7 +577,7 @@ def certify(counts0, counts, sigma, alpha):
     p = smoothing.lower_bound(both.gather(1, label[:, None])[:, 0], int(both[0].sum()), alpha)
     return label, smoothing.radius(p, sigma), p <= 0.5
 
-# %% wrong="certify" name="everything from the first sample" says="not that in counts0"
+# %% wrong="certify" name="everything from the first sample" says="The votes are counted in counts0"
 def certify(counts0, counts, sigma, alpha):
     k, label = counts0.max(dim=1)
     p = smoothing.lower_bound(k, int(counts0[0].sum()), alpha)
@@ -457,7 +619,7 @@ def certify(counts0, counts, sigma, alpha):
     p = smoothing.lower_bound(counts[:, label], int(counts[0].sum()), alpha)
     return label, smoothing.radius(p, sigma), p <= 0.5
 
-# %% wrong="certify" name="n of the whole batch" says="is n the sum of one row"
+# %% wrong="certify" name="n of the whole batch" says="n is that of the whole batch"
 def certify(counts0, counts, sigma, alpha):
     label = counts0.argmax(dim=1)
     p = smoothing.lower_bound(counts.gather(1, label[:, None])[:, 0], int(counts.sum()), alpha)
@@ -472,6 +634,44 @@ def certify(counts0, counts, sigma, alpha):
 # %% wrong="certify" name="the package's own" says="write yourself"
 def certify(counts0, counts, sigma, alpha):
     return tuple(smoothing.certificate(counts0, counts, int(counts[0].sum()), sigma, alpha))
+
+# %% wrong="certify" name="gather without squeeze" says="squeeze(1)"
+def certify(counts0, counts, sigma, alpha):
+    label = counts0.argmax(dim=1)
+    p = smoothing.lower_bound(counts.gather(1, label[:, None]), int(counts[0].sum()), alpha)
+    return label, smoothing.radius(p, sigma), (p <= 0.5)
+
+# %% wrong="certify" name="n from the first sample" says="n is the number of votes in counts"
+def certify(counts0, counts, sigma, alpha):
+    label = counts0.argmax(dim=1)
+    p = smoothing.lower_bound(counts.gather(1, label[:, None])[:, 0], int(counts0[0].sum()), alpha)
+    return label, smoothing.radius(p, sigma), p <= 0.5
+
+# %% wrong="certify" name="sigma is one" says="sigma is missing"
+def certify(counts0, counts, sigma, alpha):
+    label = counts0.argmax(dim=1)
+    p = smoothing.lower_bound(counts.gather(1, label[:, None])[:, 0], int(counts[0].sum()), alpha)
+    return label, smoothing.radius(p, 1.0), p <= 0.5
+
+# %% wrong="certify" name="the usual alpha" says="alpha is not the one given"
+def certify(counts0, counts, sigma, alpha):
+    label = counts0.argmax(dim=1)
+    p = smoothing.lower_bound(counts.gather(1, label[:, None])[:, 0], int(counts[0].sum()), 0.001)
+    return label, smoothing.radius(p, sigma), p <= 0.5
+
+# %% wrong="certify" name="radii in float32, which cost one case" most=3.5 says="double precision"
+def certify(counts0, counts, sigma, alpha):
+    label = counts0.argmax(dim=1)
+    p = smoothing.lower_bound(counts.gather(1, label[:, None])[:, 0], int(counts[0].sum()), alpha)
+    return label, smoothing.radius(p, sigma).float(), p <= 0.5
+
+# %% wrong="certify" name="counts edited in place" says="was edited in place"
+def certify(counts0, counts, sigma, alpha):
+    label = counts0.argmax(dim=1)
+    counts0[torch.arange(len(label)), label] = 0
+    p = smoothing.lower_bound(counts[torch.arange(len(label)), label], int(counts[0].sum()), alpha)
+    return label, smoothing.radius(p, sigma), p <= 0.5
+
 
 # %% right="certify" name="image by image, with scipy"
 def certify(counts0, counts, sigma, alpha):
@@ -492,6 +692,12 @@ def certify(counts0, counts, sigma, alpha):
     radii = smoothing.radius(smoothing.lower_bound((counts * chosen).sum(1), n, alpha), sigma)
     return [chosen.argmax(1), radii, ~(radii > 0)]
 
+# %% right="certify" name="the number of votes as a tensor"
+def certify(counts0, counts, sigma, alpha):
+    label = counts0.argmax(dim=1)
+    p = smoothing.lower_bound(counts.gather(1, label[:, None]).squeeze(1), counts[0].sum(), alpha)
+    return label, smoothing.radius(p, sigma), p <= 0.5
+
 # ---------------------------------------------------------------- votes_needed
 # %% wrong="votes_needed" name="rounded down" says="Rounded down"
 def votes_needed(radius, sigma, alpha):
@@ -505,7 +711,7 @@ def votes_needed(radius, sigma, alpha):
 def votes_needed(radius, sigma, alpha):
     return math.ceil(math.log(alpha) / stats.norm.logcdf(radius))
 
-# %% wrong="votes_needed" name="multiplied by sigma" says="radius in units of sigma"
+# %% wrong="votes_needed" name="multiplied by sigma, not divided" says="You multiply by sigma"
 def votes_needed(radius, sigma, alpha):
     return math.ceil(math.log(alpha) / stats.norm.logcdf(radius * sigma))
 
@@ -521,7 +727,7 @@ def votes_needed(radius, sigma, alpha):
 def votes_needed(radius, sigma, alpha):
     return math.ceil(math.log(1 - alpha) / stats.norm.logcdf(radius / sigma))
 
-# %% wrong="votes_needed" name="gives up after ten thousand" says="218105"
+# %% wrong="votes_needed" name="gives up after ten thousand" says="Is it the logarithm of Phi"
 def votes_needed(radius, sigma, alpha):
     phi = stats.norm.cdf(radius / sigma)
     for n in range(1, 10_000):
@@ -540,6 +746,38 @@ def votes_needed(radius, sigma, alpha):
     while smoothing.largest_radius(n, sigma, alpha) < radius:
         n += 1
     return n
+
+# %% wrong="votes_needed" name="the share of wrong copies" says="the share of wrong copies"
+def votes_needed(radius, sigma, alpha):
+    return math.ceil(-math.log(alpha) / stats.norm.sf(radius / sigma))
+
+# %% wrong="votes_needed" name="upside down" says="upside down"
+def votes_needed(radius, sigma, alpha):
+    return math.ceil(stats.norm.logcdf(radius / sigma) / math.log(alpha))
+
+# %% wrong="votes_needed" name="a minus too many" says="A negative number of votes"
+def votes_needed(radius, sigma, alpha):
+    return math.ceil(-math.log(alpha) / stats.norm.logcdf(radius / sigma))
+
+# %% wrong="votes_needed" name="sigma over the radius" says="You divide sigma by the radius"
+def votes_needed(radius, sigma, alpha):
+    return math.ceil(math.log(alpha) / stats.norm.logcdf(sigma / radius))
+
+# %% wrong="votes_needed" name="the other tail" says="Phi of minus the radius"
+def votes_needed(radius, sigma, alpha):
+    return math.ceil(math.log(alpha) / stats.norm.logsf(radius / sigma))
+
+# %% wrong="votes_needed" name="rounded to the nearest" says="Rounded down"
+def votes_needed(radius, sigma, alpha):
+    return round(math.log(alpha) / stats.norm.logcdf(radius / sigma))
+
+# %% wrong="votes_needed" name="counted up to" says="Do not count up"
+def votes_needed(radius, sigma, alpha):
+    n = 1
+    while sigma * stats.norm.ppf(alpha ** (1 / n)) < radius:
+        n += 1
+    return n
+
 
 # %% right="votes_needed" name="the survival function and log1p"
 def votes_needed(radius, sigma, alpha):
@@ -610,6 +848,26 @@ def certified_accuracy(label, radius, y, r):
 # %% wrong="certified_accuracy" name="the package's own" says="write yourself"
 def certified_accuracy(label, radius, y, r):
     return smoothing.certified_accuracy(smoothing.Certificate(label, radius, radius == 0), y, r.tolist())
+
+# %% wrong="certified_accuracy" name="radii of wrong labels erased in place" says="was edited in place"
+def certified_accuracy(label, radius, y, r):
+    radius[label != y] = 0
+    return (radius > r[:, None]).double().mean(dim=1)
+
+# %% wrong="certified_accuracy" name="wrong labels erased in place" says="was edited in place"
+def certified_accuracy(label, radius, y, r):
+    label[label != y] = -1
+    return ((label >= 0) & (radius > r[:, None])).double().mean(dim=1)
+
+# %% wrong="certified_accuracy" name="the mean of booleans" says=".double() makes some of booleans"
+def certified_accuracy(label, radius, y, r):
+    return ((label == y) & (radius > r[:, None])).mean(dim=1)
+
+# %% wrong="certified_accuracy" name="of those that reach the radius" says="divide by the images that reach the radius"
+def certified_accuracy(label, radius, y, r):
+    reach = radius > r[:, None]
+    return ((label == y) & reach).double().sum(dim=1) / reach.sum(dim=1).clamp_min(1)
+
 
 # %% right="certified_accuracy" name="a loop over the radii, float32"
 def certified_accuracy(label, radius, y, r):
