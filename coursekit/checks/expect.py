@@ -24,10 +24,11 @@ def that(condition: bool, got: Any, expected: str, hint: str = "") -> None:
 
 
 def tensor(got: Any, like: Tensor | None = None, shape: tuple[int, ...] | None = None,
-           dtype: torch.dtype | None = None, hint: str = "") -> Tensor:  # fmt: skip
+           dtype: torch.dtype | None = None, hint: str = "", shape_hint: str = "") -> Tensor:  # fmt: skip
     """A finite, real tensor; of the shape and dtype of `like`, or of those given. Returns it.
 
-    hint: shown for values that are NaN or infinite.
+    hint: shown for values that are NaN or infinite. shape_hint: for another shape, where the general words, which
+    speak of images in batches, do not fit.
     """
     if like is not None:
         shape, dtype = tuple(like.shape), like.dtype
@@ -35,11 +36,10 @@ def tensor(got: Any, like: Tensor | None = None, shape: tuple[int, ...] | None =
     if got is None:
         raise Wrong("None", wanted, "Did you forget a return?")
     if not isinstance(got, Tensor):
-        one = isinstance(got, list) and len(got) == 1 and isinstance(got[0], Tensor)
-        raise Wrong(describe(got), wanted, "This is a tuple or list with one tensor in it (torch.autograd.grad returns "
-                    "one): take its entry [0]." if one else "Return a torch.Tensor.")  # fmt: skip
+        raise Wrong(describe(got), wanted, _container_hint(got))
     if shape is not None and tuple(got.shape) != tuple(shape):
-        raise Wrong(f"shape {tuple(got.shape)}", f"shape {tuple(shape)}", _shape_hint(got, tuple(shape)))
+        why = shape_hint or _shape_hint(got, tuple(shape))
+        raise Wrong(f"shape {tuple(got.shape)}", f"shape {tuple(shape)}", why)
     if got.is_complex():
         raise Wrong(f"dtype {_short(got.dtype)}", "real numbers")
     if dtype is not None and got.dtype != dtype:
@@ -49,6 +49,15 @@ def tensor(got: Any, like: Tensor | None = None, shape: tuple[int, ...] | None =
         raise Wrong(f"{bad} of {got.numel()} values that are NaN or infinite", "finite values",
                     hint or "Where could a logarithm, a division or an exponential go wrong?")  # fmt: skip
     return got
+
+
+def _container_hint(got: Any) -> str:
+    parts = got if isinstance(got, list) and all(isinstance(part, Tensor) for part in got) else []
+    if len(parts) == 1:
+        return "This is a tuple or list with one tensor in it (torch.autograd.grad returns one): take its entry [0]."
+    if len(parts) == 2 and parts[0].shape == parts[1].shape and parts[1].dtype == torch.int64:
+        return "max, min, sort and topk along a dim return two things, the values and where they stand: take .values."
+    return "Return a torch.Tensor."
 
 
 def _shape_hint(got: Tensor, shape: tuple[int, ...]) -> str:
@@ -88,13 +97,14 @@ def number(got: Any) -> float:
 
 
 def close(got: Any, expected: Any, tolerance: float = 1e-4, hint: str = "",
-          mistakes: Mapping[str, Any] | None = None) -> None:  # fmt: skip
+          mistakes: Mapping[str, Any] | None = None, shape_hint: str = "") -> None:  # fmt: skip
     """The value of `expected` (tensor or number) up to a relative and absolute tolerance.
 
-    mistakes: hint -> the value that a typical slip gives; the first that fits is the hint shown.
+    mistakes: hint -> the value that a typical slip gives; the first that fits is the hint shown. shape_hint: see
+    `tensor`.
     """
     if isinstance(expected, Tensor):
-        got = tensor(got, shape=tuple(expected.shape))
+        got = tensor(got, shape=tuple(expected.shape), shape_hint=shape_hint)
     else:
         got, expected = (
             torch.tensor(number(got), dtype=torch.float64),

@@ -201,6 +201,8 @@ _EXPLANATIONS = {
     "<lambda>() ": "Count the arguments of your lambda: whoever calls it hands over another number of them.",
     "'Tensor' object is not callable": "A function is wanted where a tensor stands: hand over the function, not what "
     "it returned.",
+    "torch.return_types": "max, min, sort and topk along a dim return two things, the values and where they stand: "
+    "take .values.",
     "positional argument": "Keep the arguments of the function as they are given.",
     "unexpected keyword argument": "Keep the arguments of the function as they are given.",
 }

@@ -147,7 +147,7 @@ class _Cone:
         self.plane.name_classes(square)
         cut.axis("off")
         cut.text(0, 1.105, "The lead on the straight way to the boundary ✕", fontsize=10.5, transform=cut.transAxes)
-        key = "dashed: the cone of slope L    thick: lead / L"
+        key = "dashed: slope L    shaded: allowed by L    thick: lead / L"
         cut.text(0, 1.03, key, fontsize=10.5, color=plots.GREY, transform=cut.transAxes)
 
     def draw(self, figure: Figure, point: int, slope: float) -> str:
@@ -184,9 +184,9 @@ class _Cone:
             why = f"{share}; but elsewhere slopes of {self.steepest:.3g} were seen, so L is no bound"
             return LUCKY, "True by luck, not by proof", why, plots.PURPLE
         if slope < self.proven:
-            why = f"{share}; no slope above {self.steepest:.3g} was seen, but the product proves {self.proven:.3g}"
+            why = f"{share}; no slope above {self.steepest:.3g} was seen, but {self.proven:.3g} is what is proven"
             return LIKELY, "True as far as anyone has looked", why, plots.BLUE
-        why = f"{share}; the product of the norms, {self.proven:.3g}, is not above L"
+        why = f"{share}; the constant proven for this lead, {self.proven:.3g}, is not above L"
         return PROVEN, "Proven", why, plots.GREEN
 
     @staticmethod

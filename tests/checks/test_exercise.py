@@ -531,3 +531,23 @@ def test_long_values_are_cut_with_dots_that_say_so():
         assert len(describe(endless)) <= 300
     assert describe(torch.zeros(7, dtype=torch.int64)) == "an int64 tensor of shape (7,)"
     assert describe(torch.zeros(7)) == "a float32 tensor of shape (7,)"
+
+
+@pytest.mark.parametrize(
+    ("solution", "text"),
+    [
+        (lambda h: h.max(dim=1), "take .values."),
+        (lambda h: h.max(dim=1).clamp_min(0), "take .values."),
+        (lambda h: h[:, 0] - h.max(dim=1), "take .values."),
+        (lambda h: (h[:, 0], h[:, 1]), "Return a torch.Tensor."),
+        (lambda h: h.T, "Rows are outputs."),
+    ],
+)
+def test_values_and_places_are_told_apart_and_a_case_may_say_what_its_shape_means(solution, text):
+    h = torch.tensor([[1.0, 2.0], [4.0, 3.0], [0.0, 5.0]])
+
+    def body(f):
+        expect.close(f(h), h.amax(dim=1), shape_hint="Rows are outputs.")
+
+    (case,) = score(solution, body)["cases"]
+    assert case["hint"].endswith(text)

@@ -27,6 +27,16 @@ def test_estimates_lie_in_the_picture_and_carry_their_names():
     assert {"start", "the norm: 1"} == set(words(figure.axes[0]))
 
 
+def test_what_is_missing_falls_on_a_log_scale_even_where_nothing_is():
+    figure = plots.estimates({"start": [0.5, 0.9, 0.98], "lucky": [1.0, 1.0, 1.0]}, 1.0)
+    missing = figure.axes[1]
+    assert missing.get_yscale() == "log"
+    assert list(missing.lines[0].get_ydata()) == pytest.approx([0.5, 0.1, 0.02])
+    assert (missing.lines[1].get_ydata() > 0).all()
+    assert {"start", "lucky"} == set(words(missing))
+    assert "start: from 0.5 to 0.98, 0.02 below" in plots.alt_text(figure)
+
+
 def test_the_gap_is_named_where_it_is_widest():
     eps, proven, alive = [0.0, 0.5, 1.0], [0.9, 0.2, 0.0], [0.9, 0.8, 0.3]
     figure = plots.gap({"one": (eps, proven, alive), "two": (eps, alive, alive)})
@@ -35,6 +45,8 @@ def test_the_gap_is_named_where_it_is_widest():
     )
     assert "unknown:\nup to\n60 points" in words(figure.axes[0])
     assert not any("unknown" in text for text in words(figure.axes[1]))
+    assert {"certified", "survives the attack"} < set(words(figure.axes[0]))
+    assert "certified" not in words(figure.axes[1])
 
 
 def test_steepness_says_how_many_times_the_median_is_proven():
@@ -53,7 +65,7 @@ def test_growth_follows_both_curves():
     assert "grows from 2 at 1 layers to 100 at 4; the steepest slope that was seen goes from 2 to 4" in plots.alt_text(
         figure
     )
-    assert set(words(figure.axes[0])) == {"product of the norms", "steepest seen"}
+    assert set(words(figure.axes[0])) == {"proven for the lead", "steepest seen"}
     assert figure.axes[0].get_yscale() == "log"
 
 
