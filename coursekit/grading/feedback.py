@@ -166,7 +166,9 @@ def _question(cell: NotebookNode, entry: Entry, heading: str, comments: list[str
     status, reason = result.get("status", "manual"), result.get("reason", "")
     told = _told(result.get("cases", []), hidden)
     cases = [_case(case) for case in told]
-    if entry.by_hand:
+    if entry.by_hand and entry.waiting:
+        status, reason = "manual", "it has changed since a person gave points; a person will look at it again"
+    elif entry.by_hand:
         status, reason = (
             _status_by_hand(entry),
             "read by a person" if status == "manual" else "points given by a person",
@@ -187,8 +189,8 @@ def _question(cell: NotebookNode, entry: Entry, heading: str, comments: list[str
     if not is_test(cell):
         answer = "" if result.get("status") in ("not attempted", "unreadable") else cell.source
     return Question(
-        id, id.removeprefix("test-"), heading, "–" if entry.waiting and not entry.by_hand else number(entry.score),
-        number(entry.max), status, reason, entry.waiting, entry.by_hand, cases, answer, comments,
+        id, id.removeprefix("test-"), heading, "–" if entry.waiting else number(entry.score), number(entry.max), status,
+        reason, entry.waiting, entry.by_hand and not entry.waiting, cases, answer, comments,
     )  # fmt: skip
 
 

@@ -265,8 +265,9 @@ class Book:
 
 @dataclass(frozen=True)
 class Entry:
-    """A question in the gradebook. score: what counts, by hand before automatic, with extra credit. waiting: a person
-    still has to look. by_hand: a person entered the score."""
+    """A question in the gradebook. score: what counts, by hand before automatic, with extra credit; 0 while a person
+    still has to look (`waiting`), whatever was given to an earlier version. by_hand: a person entered a score, if only
+    for an earlier version."""
 
     score: float
     max: float
@@ -276,7 +277,8 @@ class Entry:
     @classmethod
     def of(cls, grade: Grade) -> Entry:
         """From nbgrader's row."""
-        return cls(grade.score, grade.max_score, grade.needs_manual_grade, grade.manual_score is not None)
+        waiting = grade.needs_manual_grade
+        return cls(0.0 if waiting else grade.score, grade.max_score, waiting, grade.manual_score is not None)
 
 
 COLUMN = 128  # characters that nbgrader's columns for names hold

@@ -60,14 +60,17 @@ def read_back(book: Book, assignment: str, result: Graded) -> None:
         entries = book.entries(assignment, result.student, name)
         result.grades[name] = [_as_recorded(grade, entries.get(grade.id)) for grade in results]
     if penalty := sum(book.late_penalty(assignment, result.student, name) for name in result.grades):
-        result.remarks.append(f"Handed in late: {penalty:g} points are taken off.")
+        result.remarks.append(
+            f"Handed in late: {penalty:g} points are taken off the total; the points here are before that."
+        )
 
 
 def _as_recorded(grade: Grade, entry: Entry | None) -> Grade:
     if entry is None or not entry.by_hand:
         return grade
     if entry.waiting:
-        return replace(grade, reason=f"{grade.reason}; not what a person graded before".lstrip("; "))
+        reason = f"{grade.reason}; not what a person graded before".lstrip("; ")
+        return replace(grade, score=None, status="manual", reason=reason)
     by_tests = "" if grade.score is None or grade.status == "not attempted" else f"; the tests gave {grade.score:g}"
     return replace(grade, score=entry.score, status="graded", reason=f"by a person{by_tests}")
 

@@ -31,10 +31,13 @@ from grading_samples import (
 from nbgrader.api import Gradebook
 
 from coursekit import cli
+from coursekit.grading import ledger
 from coursekit.grading.build import load_config
 from coursekit.grading.controller import Means
 from coursekit.grading.course import CourseError
+from coursekit.grading.feedback import feedback
 from coursekit.grading.grade import grade, grade_class, load
+from coursekit.grading.gradebook import Book
 from coursekit.grading.run import _remove
 
 TABLES = (
@@ -542,8 +545,17 @@ class TestTheTableOfAClass:
         hand_in(course, "one", filled(root="def root(x): return 3.0", why="Another answer."))
         grade(course, "tiny", json_file=file)
         changed = read_json(file)["one"]["why"]
-        assert changed["status"] == "manual"
+        assert (changed["status"], changed["score"]) == ("manual", None)
         assert "not what a person graded before" in changed["reason"]
+
+        # The points for the earlier answer are a suggestion in formgrader, and count nowhere.
+        assert recorded(course)["one"]["why"] == (None, 1.5, True)
+        with Book(course, load_config(course), readonly=True) as book:
+            marks = ledger.read(course, book, "tiny").marks["one"]
+        assert (marks.raw, marks.waiting) == (5.0, 2.0)
+        assert feedback(course, "tiny") == 0
+        page = (course.feedback / "one" / "tiny" / "tiny.html").read_text()
+        assert "it has changed since a person gave points; a person will look at it again" in page
 
     def test_a_submission_in_the_wrong_place_is_missed_aloud(self, course, filled, hand_in, capsys):
         hand_in(course, "one", filled())
