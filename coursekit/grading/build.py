@@ -54,7 +54,10 @@ def load_config(course: Course) -> Config:
     """nbgrader's configuration of this course, as nbgrader itself reads it."""
     path = course.nbgrader_config
     if not path.is_file():
-        raise CourseError(f"no {path.name} in {course.dir}; name the folder of the course with --course DIR")
+        raise CourseError(
+            f"no {path.name} in {course.dir}; a course's folder has one, and solutions/: name it with --course DIR, or "
+            "copy both there"
+        )
     try:
         return PyFileConfigLoader(path.name, path=str(path.parent)).load_config()
     except Exception as error:
@@ -82,7 +85,10 @@ def release_notebook(source: NotebookNode, config: Config, recorded: bool = Fals
 def _read_all(course: Course) -> list[Source]:
     """All sources in the order of the course. Raises SourceError with the problems of all of them."""
     if not course.assignments():
-        raise CourseError(f"no source under {course.sources}; name the folder of the course with --course DIR")
+        raise CourseError(
+            f"no source under {course.sources}; a course's folder has solutions/<assignment>/<notebook>.py and "
+            "nbgrader_config.py: name it with --course DIR"
+        )
     sources, problems = [], []
     for assignment in course.assignments():
         owner: dict[str, Path] = {}

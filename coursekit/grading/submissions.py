@@ -79,7 +79,7 @@ def read(course: Course, assignment: str, student: str, names: Iterable[str]) ->
             submission.problems = dict.fromkeys(names, reason)
             return submission
     found = sorted(entry.name for entry in os.scandir(submission.folder) if entry.name.endswith(".ipynb"))
-    for name, filename in _assign(names, found, submission).items():
+    for name, filename in _assign(names, found, submission, _notebooks_of_others(course, assignment)).items():
         _read_notebook(submission, name, filename)
     _read_timestamp(submission)
     slip = receipt.read(submission.folder)
@@ -92,11 +92,23 @@ def read(course: Course, assignment: str, student: str, names: Iterable[str]) ->
     return submission
 
 
-def _assign(names: list[str], found: list[str], submission: Submission) -> dict[str, str]:
-    """Which file is which notebook: by name; and one that was renamed, if there is no doubt."""
+def _notebooks_of_others(course: Course, assignment: str) -> set[str]:
+    """What the notebooks of the other assignments are called."""
+    others = [name for name in course.assignments() if name != assignment]
+    return {path.stem for name in others for path in course.notebooks(name)}
+
+
+def _assign(names: list[str], found: list[str], submission: Submission, foreign: set[str]) -> dict[str, str]:
+    """Which file is which notebook: by name; and one that was renamed, if there is no doubt. foreign: names of
+    notebooks of other assignments, which people hand in by mistake."""
     chosen = {name: f"{name}.ipynb" for name in names if f"{name}.ipynb" in found}
     missing = [name for name in names if name not in chosen]
     others = [filename for filename in found if filename not in chosen.values()]
+    strangers = {name for name in foreign.difference(names) if len(others) == 1 and name in others[0]}
+    if len(missing) == 1 and strangers:
+        belongs = max(strangers, key=len)
+        submission.problems[missing[0]] = f"{others[0]!r} is called after {belongs}.ipynb, of another assignment"
+        return chosen
     if len(missing) == 1 and len(others) == 1:
         chosen[missing[0]] = others.pop()
         submission.remarks.append(f"The notebook is called {chosen[missing[0]]!r}; taken for {missing[0]}.ipynb.")
