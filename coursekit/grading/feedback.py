@@ -165,7 +165,7 @@ def _question(cell: NotebookNode, entry: Entry, heading: str, comments: list[str
     id = cell.metadata.nbgrader.grade_id
     status, reason = result.get("status", "manual"), result.get("reason", "")
     told = _told(result.get("cases", []), hidden)
-    cases = [_case(case) for case in told]
+    cases = _once([_case(case) for case in told])
     if entry.by_hand and entry.waiting:
         status, reason = "manual", "it has changed since a person gave points; a person will look at it again"
     elif entry.by_hand:
@@ -203,6 +203,18 @@ def _case(case: dict[str, Any]) -> dict[str, str]:
     shown = {"status": status, "css": status.replace(" ", "-"), "mark": MARKS.get(status, "!")}
     hint = case["hint"] if status != "passed" else ""
     return shown | {"title": case["title"], "got": case["got"], "expected": case["expected"], "hint": hint}
+
+
+def _once(cases: list[dict[str, str]]) -> list[dict[str, str]]:
+    """What went wrong in the same way again and again, such as a function that is not there, is told the first time."""
+    said: set[tuple[str, ...]] = set()
+    shown = []
+    for case in cases:
+        what = tuple(case[key] for key in ("status", "got", "expected", "hint"))
+        again = what in said and case["hint"] != ""
+        shown.append(case | {"got": "as above", "expected": "", "hint": ""} if again else case)
+        said.add(what)
+    return shown
 
 
 # What stands for what came out of a student's function where that may not be told.

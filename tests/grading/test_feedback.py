@@ -190,6 +190,15 @@ def test_they_are_shown_as_far_as_the_instructor_says(hidden):
     assert "add(-1" in question(asserts, "", hidden)
 
 
+def test_the_same_mishap_in_every_case_is_told_once():
+    missing = {"status": "crashed", "got": "no function add", "expected": "a function", "hint": "Was its cell run?"}
+    cases = [missing | {"title": title, "hidden": False} for title in ("adds", "subtracts", "adds zero")]
+    shown = question({"status": "crashed", "reason": "", "cases": cases}, "", "no")
+    assert shown.count("Was its cell run?") == shown.count("no function add") == 1
+    assert shown.count("as above") == 2
+    assert "adds zero" in shown
+
+
 def question(result: dict, source: str, hidden: str) -> str:
     """What a page says about a question with this result."""
     about = {"grade_id": "test-add", "grade": True, "solution": False, "locked": True, "points": 2}
