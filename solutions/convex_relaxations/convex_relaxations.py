@@ -122,15 +122,24 @@ def ends(got, size, dtype=None):
     if not (isinstance(got, torch.Tensor) and got.shape == (2, size)):
         two = isinstance(got, (list, tuple)) and len(got) == 2
         expect.that(two, got, "two tensors, the lower and the upper ends", "Did you forget a return?" if got is None else "Return lower, upper.")
-        got = torch.stack([expect.tensor(end, shape=(size,), dtype=dtype) for end in got])
+        got = torch.stack([expect.tensor(end, shape=(size,), dtype=dtype, shape_hint="Each of the two has one value for each output.") for end in got])
     return expect.tensor(got, dtype=dtype)
 
-@exercise.case("weights above 0: the lower ends make the lower end")
+def compare(got, right, hint="", mistakes=None):
+    """Both ends at once; says which entry of which end is wrong."""
+    if not expect.same(got, right):
+        hint = next((why for why, value in (mistakes or {}).items() if expect.same(got, value)), hint)
+    for name, end, wanted in zip(("lower", "upper"), got, right):
+        at = int((end.double() - wanted.double()).abs().argmax())
+        expect.that(expect.same(end, wanted), f"{name}[{at}] = {end[at].item():.4g}", f"{name}[{at}] = {wanted[at].item():.4g}", hint)
+
+@exercise.case("weights above 0: the lower ends make the lower end",
+               hint="Does every line still use the lower and upper that came in? A new lower must not be put into the formula for upper.")
 def _(interval_linear):
     weight, bias = torch.tensor([[1.0, 2.0], [0.5, 1.0], [0.0, 3.0]]), torch.tensor([0.5, -1.0, 0.0])
     got = ends(interval_linear(weight, bias, torch.tensor([0.0, 1.0]), torch.tensor([1.0, 3.0])), 3)
     right = torch.tensor([[2.5, 0.0, 3.0], [7.5, 2.5, 9.0]])
-    expect.close(got, right, mistakes={
+    compare(got, right, mistakes={
         "The bias is missing.": right - bias,
         "Upper and lower ends are swapped.": right.flip(0),
         "The bias is added to the radius as well: it moves the box, and makes it no wider.": right + torch.stack([-bias, bias]),
@@ -142,7 +151,7 @@ def _(interval_linear):
     weight, bias = torch.tensor([[1.0, -1.0], [-2.0, 0.5]]), torch.tensor([0.0, 1.0])
     lower, upper = torch.tensor([0.0, 1.0]), torch.tensor([1.0, 3.0])
     got = ends(interval_linear(weight, bias, lower, upper), 2)
-    expect.close(got, torch.tensor([[-3.0, -0.5], [0.0, 2.5]]), mistakes={
+    compare(got, torch.tensor([[-3.0, -0.5], [0.0, 2.5]]), mistakes={
         "These are weight @ lower and weight @ upper (or the radius went through the weights with their signs): right for weights above 0 only. "
         "A negative weight makes its term smallest at the upper end.": torch.tensor([[-1.0, 1.5], [-2.0, 0.5]]),
         "You take the smaller of weight @ lower and weight @ upper. The worst corner takes the lower end of some inputs and the upper end of "
@@ -150,6 +159,8 @@ def _(interval_linear):
         "The absolute values are taken for the centre, too. It goes through the layer as it is.": torch.tensor([[1.0, 1.5], [4.0, 4.5]]),
         "Upper and lower ends are swapped.": torch.tensor([[0.0, 2.5], [-3.0, -0.5]]),
         "The bias is missing.": torch.tensor([[-3.0, -1.5], [0.0, 1.5]]),
+        "lower is overwritten before upper uses it: upper needs the old one. Compute both, then assign.": torch.tensor([[-3.0, -0.5], [1.5, 8.5]]),
+        "A ReLU has slipped in. This is the linear layer alone; its outputs may be below 0.": torch.tensor([[0.0, 0.0], [0.0, 2.5]]),
     }, hint="Positive weights take the lower end for the lower bound, negative ones the upper end.")
 
 @exercise.case("all 32 corners of a box lie within the ends, and reach them; the arguments are left as they were")
@@ -167,7 +178,7 @@ def _(interval_linear):
 @exercise.case("a box that is a point")
 def _(interval_linear):
     weight, bias, point = torch.tensor([[1.0, -2.0, 0.5]]), torch.tensor([0.25]), torch.tensor([0.5, 0.5, 1.0])
-    expect.close(ends(interval_linear(weight, bias, point, point), 1), torch.tensor([[0.25], [0.25]]), hint="There both ends are weight @ point + bias.")
+    compare(ends(interval_linear(weight, bias, point, point), 1, torch.float32), torch.tensor([[0.25], [0.25]]), hint="There both ends are weight @ point + bias.")
 
 ### BEGIN HIDDEN TESTS
 @exercise.case("other sizes, in float64", hint="Any number of inputs and outputs, weights of both signs, in the dtype of the weights.", hidden=True)
@@ -178,7 +189,7 @@ def _(interval_linear):
         upper = lower + torch.rand(inputs, dtype=torch.float64)
         terms = torch.stack([weight * lower, weight * upper])
         right = torch.stack([terms.amin(0).sum(1), terms.amax(0).sum(1)]) + bias
-        expect.close(ends(interval_linear(weight, bias, lower, upper), outputs, torch.float64), right)
+        compare(ends(interval_linear(weight, bias, lower, upper), outputs, torch.float64), right)
 ### END HIDDEN TESTS
 
 exercise.score()
@@ -250,38 +261,51 @@ from coursekit.checks import expect
 from coursekit.perturbations import LpBall
 
 exercise = checks.Exercise("interval_network", points=3, by_hand=["coursekit.certify.relaxations.bounds", "coursekit.certify.relaxations.least",
-                                                                  "coursekit.certify.relaxations.interval.outputs"])
+                                                                  "coursekit.certify.relaxations.interval.outputs",
+                                                                  "coursekit.certify.relaxations.interval.through"])
 
 def ends(got, size, dtype=None):
     """Two tensors (size,) in one."""
     if not (isinstance(got, torch.Tensor) and got.shape == (2, size)):
         two = isinstance(got, (list, tuple)) and len(got) == 2
         expect.that(two, got, "two tensors, the lower and the upper ends", "Did you forget a return?" if got is None else "Return lower, upper.")
-        got = torch.stack([expect.tensor(end, shape=(size,), dtype=dtype) for end in got])
+        got = torch.stack([expect.tensor(end, shape=(size,), dtype=dtype, shape_hint="Each of the two has one value for each output.") for end in got])
     return expect.tensor(got, dtype=dtype)
+
+def compare(got, right, hint="", mistakes=None):
+    """Both ends at once; says which entry of which end is wrong."""
+    if not expect.same(got, right):
+        hint = next((why for why, value in (mistakes or {}).items() if expect.same(got, value)), hint)
+    for name, end, wanted in zip(("lower", "upper"), got, right):
+        at = int((end.double() - wanted.double()).abs().argmax())
+        expect.that(expect.same(end, wanted), f"{name}[{at}] = {end[at].item():.4g}", f"{name}[{at}] = {wanted[at].item():.4g}", hint)
 
 @exercise.case("one layer: its outputs are the logits, no ReLU behind them")
 def _(interval_network):
     layer = torch.tensor([[1.0, -1.0], [-2.0, 0.5]]), torch.tensor([0.0, 1.0])
     got = ends(interval_network([layer], torch.tensor([0.0, 1.0]), torch.tensor([1.0, 3.0])), 2)
-    expect.close(got, torch.tensor([[-3.0, -0.5], [0.0, 2.5]]), mistakes={
+    compare(got, torch.tensor([[-3.0, -0.5], [0.0, 2.5]]), mistakes={
+        "lower is overwritten before upper uses it: upper needs the old one. Compute both, then assign.": torch.tensor([[-3.0, -0.5], [1.5, 8.5]]),
         "A ReLU follows the last layer. Logits may be below 0.": torch.tensor([[0.0, 0.0], [0.0, 2.5]]),
         "These are weight @ lower and weight @ upper. A negative weight makes its term smallest at the upper end.": torch.tensor([[-1.0, 1.5], [-2.0, 0.5]]),
         "Upper and lower ends are swapped.": torch.tensor([[0.0, 2.5], [-3.0, -0.5]]),
     }, hint="The box through one linear layer, as in 10.2.")
 
-@exercise.case("two layers, by hand")
+@exercise.case("two layers, by hand", hint="If sizes do not fit: is lower overwritten before upper uses it? Compute both, then assign.")
 def _(interval_network):
-    first = torch.tensor([[1.0, 1.0], [1.0, -1.0]]), torch.tensor([0.0, 0.5])
-    second = torch.tensor([[1.0, -1.0], [-2.0, 1.0]]), torch.tensor([0.0, 3.0])
+    first = torch.tensor([[-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]]), torch.tensor([0.0, 0.5, -2.0])
+    second = torch.tensor([[1.0, -1.0, 2.0], [-2.0, 1.0, -1.0]]), torch.tensor([0.0, 3.0])
     got = ends(interval_network([first, second], torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 2.0])), 2)
-    # In front of the ReLU [-1, 3] and [-2.5, 1.5], behind it [0, 3] and [0, 1.5].
-    expect.close(got, torch.tensor([[-1.5, -3.0], [3.0, 4.5]]), mistakes={
-        "There is no ReLU between the layers, or only the upper ends go through it.": torch.tensor([[-2.5, -5.5], [5.5, 6.5]]),
+    # In front of the ReLU [-1, 3], [-2.5, 1.5] and [-5, -1], behind it [0, 3], [0, 1.5] and 0.
+    compare(got, torch.tensor([[-1.5, -3.0], [3.0, 4.5]]), mistakes={
+        "There is no ReLU between the layers.": torch.tensor([[-12.5, -4.5], [3.5, 11.5]]),
+        "Only the upper ends go through the ReLU. It takes both.": torch.tensor([[-12.5, -5.5], [5.5, 11.5]]),
+        "Only the lower ends go through the ReLU. The upper end of a neuron that is always off is below 0, too.": torch.tensor([[-1.5, -2.0], [1.0, 4.5]]),
+        "A ReLU stands in front of the first layer. The box of the image goes into it as it is.": torch.tensor([[-1.5, -1.0], [2.0, 4.5]]),
         "A ReLU follows the last layer. Logits may be below 0.": torch.tensor([[0.0, 0.0], [3.0, 4.5]]),
-        "The biases are missing.": torch.tensor([[-1.0, -6.0], [3.0, 1.0]]),
-        "The weights are taken as if they were above 0: negative ones need the other end.": torch.tensor([[0.0, 3.0], [3.0, -3.0]]),
-    }, hint="In front of the ReLU: [-1, 3] and [-2.5, 1.5]. Behind it: [0, 3] and [0, 1.5]. Then the second layer.")
+        "The biases are missing.": torch.tensor([[-1.0, -7.0], [5.0, 1.0]]),
+        "The weights are taken as if they were above 0: negative ones need the other end.": torch.tensor([[1.0, 1.0], [1.0, 1.0]]),
+    }, hint="In front of the ReLU: [-1, 3], [-2.5, 1.5] and [-5, -1]. Behind it: [0, 3], [0, 1.5] and 0. Then the second layer.")
 
 @exercise.case("a random network of three layers: no point of the box leaves the bounds, and they are those of intervals; the arguments stay as they were")
 def _(interval_network):
@@ -301,14 +325,14 @@ def _(interval_network):
         ball = LpBall(0.3, math.inf, (-math.inf, math.inf))
         return torch.cat(relaxations.bounds(checks.network(*parts).build(), point[None], ball, "interval")).detach()
 
-    expect.close(torch.stack([low, high]), box(*parts), mistakes={
+    compare(torch.stack([low, high]), box(*parts), mistakes={
         "A ReLU stands in front of the first layer. The box of the image goes into it as it is.": box(("relu",), *parts),
     }, hint="Sound, but these are not the ends that interval arithmetic gives: a box through each layer.")
 
 @exercise.case("a box that is a point", hint="There both ends are the logits.")
 def _(interval_network):
     layers = [(torch.tensor([[1.0], [-1.0]]), torch.tensor([0.0, 0.5])), (torch.tensor([[2.0, 3.0]]), torch.tensor([-1.0]))]
-    expect.close(ends(interval_network(layers, torch.tensor([0.25]), torch.tensor([0.25])), 1), torch.tensor([[0.25], [0.25]]))
+    compare(ends(interval_network(layers, torch.tensor([0.25]), torch.tensor([0.25])), 1, torch.float32), torch.tensor([[0.25], [0.25]]))
 
 ### BEGIN HIDDEN TESTS
 @exercise.case("deeper networks of other widths, in float64", hint="Any number of layers, a ReLU between them and none at the end.", hidden=True)
@@ -322,7 +346,7 @@ def _(interval_network):
             low, high = (lower, upper) if i == 0 else (lower.relu(), upper.relu())
             terms = torch.stack([weight * low, weight * high])
             lower, upper = terms.amin(0).sum(1) + bias, terms.amax(0).sum(1) + bias
-        expect.close(got, torch.stack([lower, upper]))
+        compare(got, torch.stack([lower, upper]))
 ### END HIDDEN TESTS
 
 exercise.score()
@@ -368,7 +392,7 @@ def smallest_leads(weight: torch.Tensor, bias: torch.Tensor, lower: torch.Tensor
                    y: int) -> torch.Tensor:
     """For each class j the smallest z_y - z_j over the box lower <= h <= upper; z = weight @ h + bias.
 
-    weight: (K, n). bias: (K,). lower, upper: (n,). y: the class, from 0 to K - 1.
+    weight: (K, n). bias: (K,). lower, upper: (n,), of any signs. y: the class, from 0 to K - 1.
     Returns (K,), in the dtype of the weights; the lead over y itself is 0.
     """
     ### BEGIN SOLUTION
@@ -385,11 +409,19 @@ from coursekit.checks import expect
 exercise = checks.Exercise("smallest_leads", points=3, by_hand=["coursekit.certify.relaxations.worst_case_logits", "coursekit.certify.relaxations.least",
                                                                 "coursekit.certify.relaxations.interval.differences"])
 
+def one_per_class(got, classes, dtype=None):
+    """The leads, (classes,)."""
+    pair = isinstance(got, (tuple, list)) and len(got) == 2
+    expect.that(not pair, got, f"one tensor of shape ({classes},)", "These are both ends. Asked for are the smallest leads alone.")
+    return expect.tensor(got, shape=(classes,), dtype=dtype, hint="The lead of y over itself is z_y - z_y = 0, not infinite.",
+                         shape_hint="One lead for each class: that of y over itself is among them, and is 0.")
+
 @exercise.case("two classes that use a neuron alike: it cancels")
 def _(smallest_leads):
     weight, bias = torch.tensor([[1.0, 2.0], [1.0, -1.0]]), torch.tensor([0.5, 0.0])
     lower, upper = torch.tensor([0.0, 1.0]), torch.tensor([4.0, 2.0])
-    expect.close(smallest_leads(weight, bias, lower, upper, 0), torch.tensor([0.0, 3.5]), mistakes={
+    expect.close(one_per_class(smallest_leads(weight, bias, lower, upper, 0), 2, torch.float32), torch.tensor([0.0, 3.5]), mistakes={
+        "These are the smallest leads of the others over y, z_j - z_y. The sign is the other way round: z_y - z_j.": torch.tensor([0.0, -6.5]),
         "This is the lower end of z_y minus the upper end of z_j: each logit at its own worst, at two different places. Put the question into the weights first.":
             torch.tensor([-6.0, -0.5]),
         "The lead over class 1 is the lower end of z_y minus the upper end of z_j, at two different places. Put the question into the weights first.":
@@ -403,21 +435,23 @@ def _(smallest_leads):
 @exercise.case("three classes, leads with weights of both signs")
 def _(smallest_leads):
     weight = torch.tensor([[2.0, -1.0], [0.0, 1.0], [1.0, 1.0]])
-    bias, lower, upper = torch.tensor([0.0, 1.0, -1.0]), torch.tensor([0.0, 0.0]), torch.tensor([1.0, 2.0])
-    expect.close(smallest_leads(weight, bias, lower, upper, 1), torch.tensor([-1.0, 0.0, 1.0]), mistakes={
+    bias, lower, upper = torch.tensor([0.0, 1.0, -1.0]), torch.tensor([0.0, -1.0]), torch.tensor([1.0, 2.0])
+    expect.close(one_per_class(smallest_leads(weight, bias, lower, upper, 1), 3), torch.tensor([-3.0, 0.0, 1.0]), mistakes={
+        "A ReLU has slipped in: the box is that of h itself, and may reach below 0.": torch.tensor([-1.0, 0.0, 1.0]),
+        "A lead below 0 is cut off. Below 0 means that nothing is proven, and by how much.": torch.tensor([0.0, 0.0, 1.0]),
         "The lead is that of class 0. y says whose lead it is.": torch.tensor([0.0, -5.0, -3.0]),
-        "The worst corner takes the lower end where the weight of the lead is above 0, and the upper end where it is below.": torch.tensor([1.0, 0.0, 2.0]),
+        "The worst corner takes the lower end where the weight of the lead is above 0, and the upper end where it is below.": torch.tensor([-1.0, 0.0, 2.0]),
         "These are the leads of the others over y, z_j - z_y.": torch.tensor([-5.0, 0.0, -2.0]),
         "These are the largest leads.": torch.tensor([5.0, 0.0, 2.0]),
     }, hint="z_1 - z_0 = -2 h_1 + 2 h_2 + 1, z_1 - z_2 = -h_1 + 2.")
 
 @exercise.case("no corner of the box has a smaller lead, and one reaches it")
 def _(smallest_leads):
-    weight, bias, lower = torch.randn(5, 4), torch.randn(5), torch.rand(4)
+    weight, bias, lower = torch.randn(5, 4), torch.randn(5), torch.randn(4)
     upper = lower + torch.rand(4)
     logits = torch.cartesian_prod(*[torch.tensor([a, b]) for a, b in zip(lower.tolist(), upper.tolist())]) @ weight.T + bias
     for y in (0, 3):
-        leads = expect.tensor(smallest_leads(weight, bias, lower, upper, y), shape=(5,))
+        leads = one_per_class(smallest_leads(weight, bias, lower, upper, y), 5)
         true = (logits[:, y, None] - logits).amin(0)
         expect.that(bool((leads < true + 1e-4).all()), f"a lead that is {float((leads - true).max()):.3g} larger than at a corner", "never larger",
                     "Not sound: some corner has a smaller lead.")
@@ -434,7 +468,7 @@ def _(smallest_leads):
         for y in (0, classes - 1):
             rows = weight[y] - weight
             true = torch.minimum(rows * lower, rows * upper).sum(1) + bias[y] - bias
-            expect.close(expect.tensor(smallest_leads(weight, bias, lower, upper, y), shape=(classes,), dtype=torch.float64), true)
+            expect.close(one_per_class(smallest_leads(weight, bias, lower, upper, y), classes, torch.float64), true)
 ### END HIDDEN TESTS
 
 exercise.score()
@@ -504,11 +538,18 @@ from coursekit.checks import expect
 
 exercise = checks.Exercise("relu_lines", points=4)
 
-def lines(got, like):
-    """slope_above, offset, slope_below, each like `like`."""
+def lines(got, like, strict=False):
+    """slope_above, offset, slope_below in the dtype of `like`; strict: they must have come in it."""
     three = (isinstance(got, (list, tuple)) and len(got) == 3) or (isinstance(got, torch.Tensor) and got.shape == (3, *like.shape))
     expect.that(three, got, "three tensors: slope_above, offset, slope_below", "Did you forget a return?" if got is None else "Return all three, in this order.")
-    return [expect.tensor(one, like=like, hint="Where lower = upper, what do you divide by?") for one in got]
+    found = []
+    for name, one in zip(("slope_above", "offset", "slope_below"), got):
+        one = expect.tensor(one, shape=tuple(like.shape), hint=f"In {name}: where lower = upper, what do you divide by?",
+                            shape_hint=f"{name} has one value for each neuron.")
+        expect.that(not strict or one.dtype == like.dtype, f"{name} of dtype {one.dtype}".replace("torch.", ""),
+                    f"dtype {like.dtype}".replace("torch.", ""), f"A comparison gives booleans, where(..., 1, 0) whole numbers: {name}.to(lower.dtype).")
+        found.append(one.to(like.dtype))
+    return found
 
 @exercise.case("above an open ReLU: the chord")
 def _(relu_lines):
@@ -518,10 +559,13 @@ def _(relu_lines):
         "The chord rises by u over a length of u - l: divide by the length, which is more than u as l is below 0.": upper / (upper + lower),
         "This is the length over the rise. The slope is the rise over the length.": (upper - lower) / upper,
         "This is -l / (u - l): the share of the way to 0. The slope is u / (u - l).": -lower / (upper - lower),
+        "This is the slope of the line below. The order is slope_above, offset, slope_below.": torch.tensor([1.0, 0.0, 0.0]),
+        "This is the offset. The order is slope_above, offset, slope_below.": torch.tensor([0.75, 0.75, 0.4]),
         "This is the ReLU's own slope for z > 0. The line has to stay above it for z < 0, too.": torch.ones(3),
     }, hint="The chord goes from (l, 0) to (u, u).")
     expect.close(offset, torch.tensor([0.75, 0.75, 0.4]), mistakes={
         "The sign of the offset is wrong: s l + t = 0 and l is below 0, so t is above 0.": torch.tensor([-0.75, -0.75, -0.4]),
+        "This is the slope of the line below. The order is slope_above, offset, slope_below.": torch.tensor([1.0, 0.0, 0.0]),
         "This is -l. The line is s z + t, and t = -s l.": -lower,
         "This is u: the height of the chord at its right end, not at z = 0.": upper,
         "The offset is missing: without it the chord does not go through (l, 0).": torch.zeros(3),
@@ -555,11 +599,11 @@ def _(relu_lines):
     _, offset, _ = lines(relu_lines(lower, lower.clone()), lower)
     expect.close(offset, torch.zeros(2), hint="At z = 0 the ReLU is 0: no offset.")
 
-@exercise.case("the ReLU stays between its lines; the arguments are left as they were")
+@exercise.case("the ReLU stays between its lines, in float64, too; the arguments are left as they were")
 def _(relu_lines):
-    lower = torch.randn(200)
-    upper = lower + 2 * torch.rand(200)
-    slope, offset, below = lines(relu_lines(lower, upper), lower)
+    lower = torch.randn(200, dtype=torch.float64)
+    upper = lower + 2 * torch.rand(200, dtype=torch.float64)
+    slope, offset, below = lines(relu_lines(lower, upper), lower, strict=True)
     z = lower + torch.linspace(0, 1, 21)[:, None] * (upper - lower)
     over, under = float((z.relu() - slope * z - offset).max()), float((below * z - z.relu()).max())
     expect.that(over < 1e-5, f"a ReLU {over:.3g} above its upper line", "never above", "Not sound: look at the line above at both ends, l and u.")
@@ -567,7 +611,7 @@ def _(relu_lines):
     expect.unchanged(relu_lines)
 
 ### BEGIN HIDDEN TESTS
-@exercise.case("many neurons, in float64", hint="Open, always on, always off: each neuron for itself, in the dtype of lower.", hidden=True)
+@exercise.case("many neurons, in float64", hint="Open, always on, always off: each neuron for itself.", hidden=True)
 def _(relu_lines):
     lower = torch.randn(300, dtype=torch.float64)
     upper = lower + torch.rand(300, dtype=torch.float64)
@@ -600,9 +644,12 @@ exercise.score()
 # Write the four steps, for all outputs at once. (Leave the image range aside: the box is $[\mathbf x - \epsilon, \mathbf x + \epsilon]$.)
 #
 # <details><summary>Hint 1</summary>
-# Step 2 for all rows: <code>rows = plus * below + minus * slope</code> of shape (K, n), where <code>plus, minus</code> are the parts of <code>w2</code>, and the constant <code>minus @ offset + b2</code>. Step 3: <code>rows @ w1</code> and <code>rows @ b1</code>.
+# Step 2 for all rows at once: split <code>w2</code> into <code>plus</code> and <code>minus</code>, its parts above and below 0. Each multiplies the slopes of one of the two lines, and only one of them meets an offset. What stands before <code>z</code> has the shape (K, n).
 # </details>
 # <details><summary>Hint 2</summary>
+# <code>rows = plus * below + minus * slope</code>, and the constant <code>minus @ offset + b2</code>. Step 3 then needs <code>rows @ w1</code> and <code>rows @ b1</code>.
+# </details>
+# <details><summary>Hint 3</summary>
 # For a box the L1 norm decides, row by row: <code>g.abs().sum(dim=1)</code>. Compare assignment 03: in an L-inf ball a linear function changes by at most eps times its L1 norm.
 # </details>
 
@@ -652,36 +699,56 @@ def reference(w1, b1, w2, b2, x, eps):
 def random(n_in, hidden, outputs, dtype=torch.float32):
     return [torch.randn(*shape, dtype=dtype) for shape in ((hidden, n_in), (hidden,), (outputs, hidden), (outputs,), (n_in,))]
 
+SHAPE = "One bound for each output, (K,): sums go along dim=1, over the pixels or neurons of each row."
+
 @exercise.case("by hand: three neurons, all open")
 def _(crown_lower):
-    w1, b1 = torch.tensor([[1.0, 1.0], [1.0, -2.0], [-1.0, 1.0]]), torch.tensor([0.0, 0.5, 0.0])
-    w2, b2 = torch.tensor([[1.0, -1.0, 2.0], [-2.0, 1.0, 1.0]]), torch.tensor([0.5, -1.0])
-    # In front of the ReLUs [-1, 3], [-1.5, 4.5], [-3, 1]: chords 3/4 z + 3/4, 3/4 z + 9/8, 1/4 z + 3/4, slopes below 1, 1, 0.
-    expect.close(crown_lower(w1, b1, w2, b2, torch.tensor([1.0, 0.0]), 1.0), torch.tensor([-3.5, -6.5]), mistakes={
+    w1, b1 = torch.tensor([[2.0, -2.0], [1.0, 1.0], [-1.0, 2.0]]), torch.tensor([0.0, -0.5, -0.5])
+    w2, b2 = torch.tensor([[1.0, -2.0, 1.0], [1.0, -1.0, -1.0]]), torch.tensor([0.5, -1.0])
+    # In front of the ReLUs [-2, 6], [-1.5, 2.5], [-4.5, 1.5]: chords 3/4 z + 3/2, 5/8 z + 15/16, 1/4 z + 9/8, slopes below 1, 1, 0.
+    narrow = "The bounds of the neurons are too narrow: the radius is eps * sum |w1|, along each row. "
+    expect.close(crown_lower(w1, b1, w2, b2, torch.tensor([1.0, 0.0]), 1.0), torch.tensor([-4.0, -5.75]), shape_hint=SHAPE, mistakes={
+        narrow + "You take eps itself.": torch.tensor([-3.0, -3.75]),
+        narrow + "The two ends of the box are not the two ends of a neuron, and weights do not cancel.": torch.tensor([-4.0, -4.25]),
+        narrow + "You take the L2 norm of the row.": torch.tensor([-3.41421, -4.81891]),
+        narrow + "You take the largest entry of the row.": torch.tensor([-3.0, -4.375]),
+        "b1 is missing in the bounds of the neurons: their middle is w1 @ x + b1.": torch.tensor([-3.75, -5.95833]),
         "Where a neuron's weight is above 0 you take the chord. It lies above the ReLU; a lower bound needs the line below there. Not sound.":
-            torch.tensor([-2.5, -5.0]),
+            torch.tensor([-0.5, -3.75]),
         "Where a neuron's weight is below 0 you take the line below, too. Such a neuron makes the output small by being large: the chord. Not sound.":
-            torch.tensor([-3.0, -6.5]),
-        "These are the bounds of intervals, or the slope below is 0 everywhere. Where u > -l it is 1.": torch.tensor([-4.0, -7.0]),
-        "The slope below is 1 everywhere. Where u < -l it is 0.": torch.tensor([-9.0, -7.5]),
-        "The slope below is that of the chord. It is 1 where u > -l, else 0.": torch.tensor([-4.75, -6.875]),
-        "The offsets of the chords are missing: the line above is s z + t.": torch.tensor([-2.375, -5.0]),
-        "The offsets of the chords have the wrong sign: a weight below 0 times an offset above 0 is below 0.": torch.tensor([-1.25, -3.5]),
-        "b1 is missing: the neurons are w1 @ x + b1, and what stands before z comes before b1, too.": torch.tensor([-3.125, -7.0]),
-        "b2 is missing.": torch.tensor([-4.0, -5.5]),
-        "The last step takes the L2 norm. In a box every pixel moves by itself: the L1 norm.": torch.tensor([-3.26247, -6.03553]),
-        "The last step takes the largest entry. In a box every pixel moves by itself: the sum of all absolute values, the L1 norm.": torch.tensor([-3.25, -6.0]),
-        "This is the largest value of the linear function. A lower bound needs minus eps times its norm.": torch.tensor([2.0, 1.5]),
-        "This is the linear function at x. Its smallest value over the box is lower by eps times its L1 norm.": torch.tensor([-0.75, -2.5]),
-        "The entries are added up with their signs. In a box each takes its worst end: absolute values.": torch.tensor([-3.5, 1.5]),
-    }, hint="For the first output: 1 * z_1 from below, -1 * (3/4 z_2 + 9/8) from above, 2 * 0 from below, plus 1/2. Then put in z = w1 @ x + b1.")
+            torch.tensor([-2.5, -3.5]),
+        "The lines are exchanged: a weight above 0 needs the line below, one below 0 the chord. Not sound.": torch.tensor([-0.5, -1.5]),
+        "This is the smallest output at the corners of the box. Between them the network may be lower, so it is no proof.": torch.tensor([-2.5, -3.0]),
+        "These are the bounds of intervals. CROWN goes backwards: collect one linear function of x first.": torch.tensor([-4.5, -5.0]),
+        "This is the better of CROWN and intervals, tighter than CROWN alone: only its four steps are asked for.": torch.tensor([-4.0, -5.0]),
+        "The slope below is 0 everywhere. Where u > -l it is 1.": torch.tensor([-4.5, -4.5]),
+        "The slope below is 1 everywhere. Where u < -l it is 0.": torch.tensor([-3.0, -5.75]),
+        "The slope below is the wrong way round: 1 where u > -l, else 0.": torch.tensor([-6.5, -4.5]),
+        "The slope below is that of the chord. It is 1 where u > -l, else 0.": torch.tensor([-3.125, -5.25]),
+        "The offsets of the chords are missing: the line above is s z + t.": torch.tensor([-2.125, -3.6875]),
+        "The offsets of the chords have the wrong sign: a weight below 0 times an offset above 0 is below 0.": torch.tensor([-0.25, -1.625]),
+        "The offsets meet all of w2. Only the line above has an offset, and it is taken where the weight is below 0.": torch.tensor([-1.375, -4.25]),
+        "b1 meets w2. What stands before z in step 2 comes before b1, slopes and all: rows @ b1.": torch.tensor([-4.125, -5.1875]),
+        "b1 is missing in step 3: what stands before z comes before b1, too.": torch.tensor([-4.625, -6.1875]),
+        "b1 is missing, in the bounds of the neurons and in step 3.": torch.tensor([-4.5, -6.5]),
+        "b2 is missing.": torch.tensor([-4.5, -4.75]),
+        "Step 3 is missing: each neuron is at its worst for itself, in [l, u]. Put in z = w1 @ x + b1 first, so that paths can cancel.": torch.tensor([-6.5, -7.0]),
+        "The last step takes the L2 norm. In a box every pixel moves by itself: the L1 norm.": torch.tensor([-3.33542, -4.52225]),
+        "The last step takes the largest entry. In a box every pixel moves by itself: the sum of all absolute values, the L1 norm.": torch.tensor([-3.25, -4.125]),
+        "The last step adds up all rows together. Each output has an L1 norm of its own: sum(dim=1).": torch.tensor([-8.75, -9.75]),
+        "The last step adds up columns. Each output has the L1 norm of its own row: sum(dim=1).": torch.tensor([-2.375, -7.375]),
+        "This is the largest value of the linear function. A lower bound needs minus eps times its norm.": torch.tensor([4.0, 3.75]),
+        "These are upper bounds. For a lower one a weight above 0 takes the line below, and the last step subtracts.": torch.tensor([7.0, 4.5]),
+        "This is the linear function at x. Its smallest value over the box is lower by eps times its L1 norm.": torch.tensor([0.0, -1.0]),
+        "The entries are added up with their signs. In a box each takes its worst end: absolute values.": torch.tensor([2.5, 0.5]),
+    }, hint="For the first output: 1 * z_1 from below, -2 * (5/8 z_2 + 15/16) from above, 1 * 0 from below, plus 1/2. Then put in z = w1 @ x + b1.")
 
 @exercise.case("no open ReLU: a linear function, whose smallest value is exact")
 def _(crown_lower):
     w1, b1 = torch.tensor([[1.0, -2.0], [0.5, 1.0], [2.0, 1.0]]), torch.tensor([5.0, -6.0, 4.0])
     w2, b2 = torch.tensor([[1.0, 3.0, -1.0]]), torch.tensor([0.5])
     # On, off, on: z_1 - z_3 + 1/2 = -x_1 - 3 x_2 + 3/2.
-    expect.close(crown_lower(w1, b1, w2, b2, torch.tensor([0.5, -0.5]), 0.25), torch.tensor([1.5]),
+    expect.close(crown_lower(w1, b1, w2, b2, torch.tensor([0.5, -0.5]), 0.25), torch.tensor([1.5]), shape_hint=SHAPE,
                  hint="Here no ReLU is open: the first and the third are z, the second is 0. Their lines have no offset.")
 
 @exercise.case("where two paths meet they cancel: x - x is 0")
@@ -695,17 +762,20 @@ def _(crown_lower):
 def _(crown_lower):
     for hidden, eps in ((6, 0.3), (9, 0.8)):
         w1, b1, w2, b2, x = random(3, hidden, 4)
-        bound = expect.tensor(crown_lower(w1, b1, w2, b2, x, eps), shape=(4,))
+        bound = expect.tensor(crown_lower(w1, b1, w2, b2, x, eps), shape=(4,), dtype=torch.float32, shape_hint=SHAPE)
         points = x + eps * torch.cat([2 * torch.rand(2000, 3) - 1, torch.randn(200, 3).sign()])
         reached = ((points @ w1.T + b1).relu() @ w2.T + b2).amin(0)
         gap = float((bound - reached).max())
-        expect.that(gap < 1e-4, f"an output {gap:.3g} below its lower bound", "no output below", "Not sound. Which line does a weight above 0 need, which one below 0?")
-        expect.close(bound, reference(w1, b1, w2, b2, x, eps), hint="Sound, but not CROWN's bound: are the lines the chord, and slope 1 or 0 below?")
+        expect.that(gap < 1e-4, f"an output {gap:.3g} below its lower bound", "no output below", "Not sound. Are l and u wide enough? Which line does a weight above 0 need, which one below 0?")
+        right = reference(w1, b1, w2, b2, x, eps)
+        above = bool((bound > right + 1e-4).any())
+        expect.close(bound, right, hint="Larger than CROWN's bound: no sample contradicts it, but the four steps do not prove it. Are l and u the exact ends, "
+                     "eps * sum |w1| from the middle? Is the slope below 1 only where u > -l?" if above else "Sound, but not CROWN's bound: are the lines the chord, and slope 1 or 0 below?")
 
 @exercise.case("eps = 0 gives the outputs; the arguments are left as they were", hint="With eps = 0 nothing is open: the outputs at x.")
 def _(crown_lower):
     w1, b1, w2, b2, x = random(2, 4, 3)
-    expect.close(crown_lower(w1, b1, w2, b2, x, 0.0), (w1 @ x + b1).relu() @ w2.T + b2)
+    expect.close(crown_lower(w1, b1, w2, b2, x, 0.0), (w1 @ x + b1).relu() @ w2.T + b2, shape_hint=SHAPE)
     expect.unchanged(crown_lower)
 
 ### BEGIN HIDDEN TESTS
@@ -713,7 +783,7 @@ def _(crown_lower):
 def _(crown_lower):
     for sizes, eps in (((1, 5, 1), 0.5), ((7, 3, 2), 0.1), ((4, 20, 10), 0.4)):
         given = random(*sizes, dtype=torch.float64)
-        expect.close(expect.tensor(crown_lower(*given, eps), shape=(sizes[2],), dtype=torch.float64), reference(*given, eps))
+        expect.close(expect.tensor(crown_lower(*given, eps), shape=(sizes[2],), dtype=torch.float64, shape_hint=SHAPE), reference(*given, eps))
 ### END HIDDEN TESTS
 
 exercise.score()
@@ -776,26 +846,28 @@ from coursekit.checks import expect
 exercise = checks.Exercise("in_triangle", points=2)
 
 def truth(got, right, hint, mistakes=None):
-    got = expect.tensor(got, shape=tuple(right.shape))
+    got = expect.tensor(got, shape=tuple(right.shape), shape_hint="One answer for each point.")
     expect.that(got.dtype == torch.bool, f"dtype {got.dtype}".replace("torch.", ""), "booleans", "A comparison of tensors gives booleans; join them with &.")
     expect.close(got.double(), right.double(), hint=hint, mistakes={why: value.double() for why, value in (mistakes or {}).items()})
 
-@exercise.case("points inside, and one outside of each edge")
+@exercise.case("points inside, and one outside of each edge", hint="Is each comparison in parentheses? & binds more tightly than >=.")
 def _(in_triangle):
     z, a = torch.tensor([0.0, -0.5, 1.5, -0.5, 1.0, 0.0]), torch.tensor([0.4, 0.1, 1.6, -0.1, 0.8, 0.8])
     truth(in_triangle(z, a, -1.0, 2.0), torch.tensor([True, True, True, False, False, False]), "Three constraints, all of them: which one is missing?", {
         "The bottom edge is missing: a >= 0.": torch.tensor([True, True, True, True, False, False]),
         "The edge a >= z is missing.": torch.tensor([True, True, True, False, True, False]),
+        "The edge is a >= z: the triangle lies above the line, not below it.": torch.tensor([False, False, False, False, True, False]),
         "The upper edge, the chord, is missing or too high.": torch.tensor([True, True, True, False, False, True]),
         "Nothing is inside for you. The triangle is more than the ReLU itself, and its upper edge goes from (l, 0) to (u, u).": torch.zeros(6, dtype=torch.bool),
         "One constraint is enough for you. All three have to hold: &, not |.": torch.ones(6, dtype=torch.bool),
         "Inside and outside are swapped.": torch.tensor([False, False, False, True, True, True]),
     })
 
-@exercise.case("beyond l and u there is no triangle")
+@exercise.case("beyond l and u there is no triangle; the arguments are left as they were")
 def _(in_triangle):
     z, a = torch.tensor([-1.5, -1.1, 2.5, 2.2, 1.7]), torch.tensor([0.1, 0.0, 2.6, 2.1, 1.75])
     truth(in_triangle(z, a, -1.0, 2.0), torch.tensor([False, False, False, False, True]), "To the left of l the chord is below 0, to the right of u it is below z.")
+    expect.unchanged(in_triangle)
 
 @exercise.case("the ReLU itself, and the middle between any two of its points", hint="The triangle is convex and holds the ReLU: both lie inside. Look at the upper edge: a <= u (z - l) / (u - l).")
 def _(in_triangle):
@@ -958,7 +1030,9 @@ def cost(logits, y):
     """-log p_y, image by image."""
     return -torch.as_tensor(logits).log_softmax(dim=1)[range(len(y)), y]
 
-@exercise.case("by hand: two images, three classes")
+ONE_EACH = "One loss for each image, (B,), whatever B is."
+
+@exercise.case("by hand: two images, three classes", hint="torch.where and ~ want a mask of booleans: one_hot(...).bool().")
 def _(worst_loss):
     lower, upper = torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, -1.0]]), torch.tensor([[2.0, 1.0, 0.5], [1.0, 4.0, -0.5]])
     y = torch.tensor([0, 2])
@@ -968,6 +1042,10 @@ def _(worst_loss):
             cost([[2.0, 0.0, 0.0], [0.0, 2.0, -0.5]], y),
         "All logits are at their lower ends. The loss rises with those of the other classes: upper ends.": cost(lower, y),
         "All logits are at their upper ends. The loss falls with that of y: its lower end.": cost(upper, y),
+        "softmax stands in front of cross_entropy, which takes one itself: give it the logits.":
+            cost(torch.tensor([[1.0, 1.0, 0.5], [1.0, 4.0, -1.0]]).softmax(dim=1), y),
+        "The softmax goes over the images (dim=0). It goes over the classes of one image, dim=1.":
+            -torch.tensor([[1.0, 1.0, 0.5], [1.0, 4.0, -1.0]]).log_softmax(dim=0)[range(2), y],
         "This is the loss in the middle of the bounds.": cost((lower + upper) / 2, y),
         "This is the larger of the losses at the two ends. The worst logits take the lower end of y and the upper ends of the others.":
             torch.maximum(cost(lower, y), cost(upper, y)),
@@ -982,13 +1060,21 @@ def _(worst_loss):
 def _(worst_loss):
     lower = torch.randn(6, 5)
     upper, y = lower + torch.rand(6, 5), torch.tensor([0, 4, 2, 2, 1, 3])
-    worst = expect.tensor(worst_loss(lower, upper, y), shape=(6,))
+    worst = expect.tensor(worst_loss(lower, upper, y), shape=(6,), dtype=torch.float32)
     drawn = torch.stack([cost(lower + torch.rand(6, 5).round() * (upper - lower), y) for _ in range(500)]).amax(0)
     over = float((drawn - worst).max())
     expect.that(over < 1e-4, f"logits whose loss is {over:.3g} larger", "no larger loss within the bounds", "Which end of the bounds does the attacker choose for y, which for the others?")
     expect.that(float((worst - drawn).max()) < 1e-3, f"{float((worst - drawn).max()):.3g} more than any logits reach", "the loss that the worst logits have",
                 "No logits within the bounds have a loss as large as that.")
     expect.unchanged(worst_loss)
+
+@exercise.case("a single image, whose class is 0")
+def _(worst_loss):
+    lower, upper, y = torch.tensor([[1.0, 0.0, -1.0, 0.0]]), torch.tensor([[3.0, 2.0, 1.0, 0.5]]), torch.tensor([0])
+    expect.close(worst_loss(lower, upper, y), cost([[1.0, 2.0, 1.0, 0.5]], y), shape_hint=ONE_EACH, mistakes={
+        "All logits are at their lower ends. one_hot counts classes from the labels it sees: tell it how many there are, one_hot(y, lower.shape[1]).": cost(lower, y),
+        "All logits are at their upper ends. one_hot counts classes from the labels it sees: tell it how many there are, one_hot(y, lower.shape[1]).": cost(upper, y),
+    }, hint="y = 0 at 1, the others at 2, 1 and 0.5.")
 
 @exercise.case("bounds that meet: the ordinary loss", hint="There both ends are the logits: their cross-entropy.")
 def _(worst_loss):

@@ -54,6 +54,29 @@ def interval_linear(weight, bias, lower, upper):
     plus, minus = weight.clamp(min=0), weight.clamp(max=0)
     ends = plus @ lower + minus @ upper + bias, plus @ upper + minus @ lower + bias
 
+# %% wrong="interval_linear" name="lower overwritten before it is used" says="upper needs the old one"
+def interval_linear(weight, bias, lower, upper):
+    plus, minus = weight.clamp(min=0), weight.clamp(max=0)
+    lower = plus @ lower + minus @ upper + bias
+    upper = plus @ upper + minus @ lower + bias
+    return lower, upper
+
+# %% wrong="interval_linear" name="a ReLU behind it" says="A ReLU has slipped in"
+def interval_linear(weight, bias, lower, upper):
+    plus, minus = weight.clamp(min=0), weight.clamp(max=0)
+    return (plus @ lower + minus @ upper + bias).relu(), (plus @ upper + minus @ lower + bias).relu()
+
+# %% wrong="interval_linear" name="in float64 whatever comes in" says="Compute in the dtype of the input" most="2.4"
+def interval_linear(weight, bias, lower, upper):
+    weight, bias, lower, upper = weight.double(), bias.double(), lower.double(), upper.double()
+    plus, minus = weight.clamp(min=0), weight.clamp(max=0)
+    return plus @ lower + minus @ upper + bias, plus @ upper + minus @ lower + bias
+
+# %% wrong="interval_linear" name="summed to one number" says="one value for each output"
+def interval_linear(weight, bias, lower, upper):
+    terms = torch.stack([weight * lower, weight * upper])
+    return terms.amin(0).sum() + bias.sum(), terms.amax(0).sum() + bias.sum()
+
 # %% right="interval_linear" name="terms, their smaller and larger ends"
 def interval_linear(weight, bias, lower, upper):
     terms = torch.stack([weight * lower, weight * upper])
@@ -97,7 +120,7 @@ def interval_network(layers, lower, upper):
         lower, upper = plus @ lower + minus @ upper + bias, plus @ upper + minus @ lower + bias
     return lower, upper
 
-# %% wrong="interval_network" name="lower overwritten before it is used" says="by hand"
+# %% wrong="interval_network" name="lower overwritten before it is used" says="upper needs the old one"
 def interval_network(layers, lower, upper):
     for i, (weight, bias) in enumerate(layers):
         if i:
@@ -150,6 +173,31 @@ def interval_network(layers, lower, upper):
         lower, upper = plus @ lower + minus @ upper + bias, plus @ upper + minus @ lower + bias
         first = False
     return lower, upper
+
+# %% wrong="interval_network" name="ReLU on the lower ends only" says="Only the lower ends go through the ReLU"
+def interval_network(layers, lower, upper):
+    for i, (weight, bias) in enumerate(layers):
+        lower = lower.relu() if i else lower
+        plus, minus = weight.clamp(min=0), weight.clamp(max=0)
+        lower, upper = plus @ lower + minus @ upper + bias, plus @ upper + minus @ lower + bias
+    return lower, upper
+
+# %% wrong="interval_network" name="ReLU on the upper ends only" says="Only the upper ends go through the ReLU"
+def interval_network(layers, lower, upper):
+    for i, (weight, bias) in enumerate(layers):
+        upper = upper.relu() if i else upper
+        plus, minus = weight.clamp(min=0), weight.clamp(max=0)
+        lower, upper = plus @ lower + minus @ upper + bias, plus @ upper + minus @ lower + bias
+    return lower, upper
+
+# %% wrong="interval_network" name="the loop of the first figure" says="asks you to write yourself"
+def interval_network(layers, lower, upper):
+    box = relaxations.Interval(lower[None], upper[None])
+    for i, (weight, bias) in enumerate(layers):
+        layer = nn.Linear(weight.shape[1], weight.shape[0])
+        layer.weight.data, layer.bias.data = weight, bias
+        box = relaxations.interval.through(layer, relaxations.interval.through(nn.ReLU(), box) if i else box)
+    return box.lower[0].detach(), box.upper[0].detach()
 
 # %% right="interval_network" name="centre and radius, ReLU at the head of the loop"
 def interval_network(layers, lower, upper):
@@ -233,6 +281,34 @@ def smallest_leads(weight, bias, lower, upper, y):
     rows, shift = -weight, bias[y] - bias
     return rows.clamp(min=0) @ lower + rows.clamp(max=0) @ upper + shift
 
+# %% wrong="smallest_leads" name="the box through a ReLU" says="A ReLU has slipped in"
+def smallest_leads(weight, bias, lower, upper, y):
+    rows, lower, upper = weight[y] - weight, lower.relu(), upper.relu()
+    return rows.clamp(min=0) @ lower + rows.clamp(max=0) @ upper + bias[y] - bias
+
+# %% wrong="smallest_leads" name="infinity for y itself" says="not infinite"
+def smallest_leads(weight, bias, lower, upper, y):
+    rows = weight[y] - weight
+    leads = rows.clamp(min=0) @ lower + rows.clamp(max=0) @ upper + bias[y] - bias
+    leads[y] = math.inf
+    return leads
+
+# %% wrong="smallest_leads" name="both ends" says="the smallest leads alone"
+def smallest_leads(weight, bias, lower, upper, y):
+    rows, shift = weight[y] - weight, bias[y] - bias
+    plus, minus = rows.clamp(min=0), rows.clamp(max=0)
+    return plus @ lower + minus @ upper + shift, plus @ upper + minus @ lower + shift
+
+# %% wrong="smallest_leads" name="cut off at 0" says="A lead below 0 is cut off"
+def smallest_leads(weight, bias, lower, upper, y):
+    rows = weight[y] - weight
+    return (rows.clamp(min=0) @ lower + rows.clamp(max=0) @ upper + bias[y] - bias).clamp(min=0)
+
+# %% wrong="smallest_leads" name="in float64 whatever comes in" says="Compute in the dtype of the input" most="2.3"
+def smallest_leads(weight, bias, lower, upper, y):
+    rows = (weight[y] - weight).double()
+    return rows.clamp(min=0) @ lower.double() + rows.clamp(max=0) @ upper.double() + bias[y] - bias
+
 # %% right="smallest_leads" name="centre and radius"
 def smallest_leads(weight, bias, lower, upper, y):
     rows = weight[y] - weight
@@ -306,6 +382,24 @@ def relu_lines(lower, upper):
     on = (lower >= 0).to(lower.dtype)
     slope = crossing * upper / (upper - lower) + on
     return slope, -crossing * slope * lower, on + crossing * (upper > -lower).to(lower.dtype)
+
+# %% wrong="relu_lines" name="booleans for the slope below" says="slope_below of dtype bool" most="3.4"
+def relu_lines(lower, upper):
+    always, crossing = lower >= 0, (lower < 0) & (upper > 0)
+    slope = torch.where(crossing, upper / torch.where(crossing, upper - lower, 1.0), always.to(lower.dtype))
+    return slope, torch.where(crossing, -slope * lower, 0.0), always | (crossing & (upper > -lower))
+
+# %% wrong="relu_lines" name="the two slopes first" says="The order is slope_above, offset, slope_below"
+def relu_lines(lower, upper):
+    always, crossing = lower >= 0, (lower < 0) & (upper > 0)
+    slope = torch.where(crossing, upper / torch.where(crossing, upper - lower, 1.0), always.to(lower.dtype))
+    return slope, (always | (crossing & (upper > -lower))).to(lower.dtype), torch.where(crossing, -slope * lower, 0.0)
+
+# %% wrong="relu_lines" name="the line below first" says="The order is slope_above, offset, slope_below"
+def relu_lines(lower, upper):
+    always, crossing = lower >= 0, (lower < 0) & (upper > 0)
+    slope = torch.where(crossing, upper / torch.where(crossing, upper - lower, 1.0), always.to(lower.dtype))
+    return (always | (crossing & (upper > -lower))).to(lower.dtype), slope, torch.where(crossing, -slope * lower, 0.0)
 
 # %% right="relu_lines" name="ends cut at 0 first"
 def relu_lines(lower, upper):
@@ -423,10 +517,160 @@ def crown_lower(w1, b1, w2, b2, x, eps):
     box = relaxations.bounds(nn.Sequential(first, nn.ReLU(), last), x[None], LpBall(eps, math.inf, (-math.inf, math.inf)), "crown")
     return box.lower[0].detach()
 
-# %% wrong="crown_lower" name="the smallest of many points" says="Sound, but not CROWN"
+# %% wrong="crown_lower" name="intervals and some air" says="Sound, but not CROWN"
 def crown_lower(w1, b1, w2, b2, x, eps):
     z, r = w1 @ x + b1, eps * w1.abs().sum(1)
     return w2.clamp(min=0) @ (z - r).relu() + w2.clamp(max=0) @ (z + r).relu() + b2 - 1e-3
+
+# %% wrong="crown_lower" name="eps for the radius of the neurons" says="You take eps itself"
+def crown_lower(w1, b1, w2, b2, x, eps):
+    z, r = w1 @ x + b1, eps
+    l, u = z - r, z + r
+    crossing, on = (l < 0) & (u > 0), (l >= 0).to(x.dtype)
+    s = torch.where(crossing, u / torch.where(crossing, u - l, 1.0), on)
+    t = torch.where(crossing, -s * l, 0.0)
+    plus, minus = w2.clamp(min=0), w2.clamp(max=0)
+    rows = plus * torch.where(crossing, (u > -l).to(x.dtype), on) + minus * s
+    g = rows @ w1
+    return g @ x + rows @ b1 + minus @ t + b2 - eps * g.abs().sum(1)
+
+# %% wrong="crown_lower" name="ends of the box for the ends of the neurons" says="bounds of the neurons are too narrow: the radius is eps * sum |w1|"
+def crown_lower(w1, b1, w2, b2, x, eps):
+    z, r = w1 @ x + b1, (eps * w1.sum(1)).abs()
+    l, u = z - r, z + r
+    crossing, on = (l < 0) & (u > 0), (l >= 0).to(x.dtype)
+    s = torch.where(crossing, u / torch.where(crossing, u - l, 1.0), on)
+    t = torch.where(crossing, -s * l, 0.0)
+    plus, minus = w2.clamp(min=0), w2.clamp(max=0)
+    rows = plus * torch.where(crossing, (u > -l).to(x.dtype), on) + minus * s
+    g = rows @ w1
+    return g @ x + rows @ b1 + minus @ t + b2 - eps * g.abs().sum(1)
+
+# %% wrong="crown_lower" name="L2 norm for the radius of the neurons" says="You take the L2 norm of the row"
+def crown_lower(w1, b1, w2, b2, x, eps):
+    z, r = w1 @ x + b1, eps * w1.norm(dim=1)
+    l, u = z - r, z + r
+    crossing, on = (l < 0) & (u > 0), (l >= 0).to(x.dtype)
+    s = torch.where(crossing, u / torch.where(crossing, u - l, 1.0), on)
+    t = torch.where(crossing, -s * l, 0.0)
+    plus, minus = w2.clamp(min=0), w2.clamp(max=0)
+    rows = plus * torch.where(crossing, (u > -l).to(x.dtype), on) + minus * s
+    g = rows @ w1
+    return g @ x + rows @ b1 + minus @ t + b2 - eps * g.abs().sum(1)
+
+# %% wrong="crown_lower" name="neurons without b1" says="b1 is missing in the bounds of the neurons"
+def crown_lower(w1, b1, w2, b2, x, eps):
+    z, r = w1 @ x, eps * w1.abs().sum(1)
+    l, u = z - r, z + r
+    crossing, on = (l < 0) & (u > 0), (l >= 0).to(x.dtype)
+    s = torch.where(crossing, u / torch.where(crossing, u - l, 1.0), on)
+    t = torch.where(crossing, -s * l, 0.0)
+    plus, minus = w2.clamp(min=0), w2.clamp(max=0)
+    rows = plus * torch.where(crossing, (u > -l).to(x.dtype), on) + minus * s
+    g = rows @ w1
+    return g @ x + rows @ b1 + minus @ t + b2 - eps * g.abs().sum(1)
+
+# %% wrong="crown_lower" name="one norm for all rows" says="adds up all rows together"
+def crown_lower(w1, b1, w2, b2, x, eps):
+    z, r = w1 @ x + b1, eps * w1.abs().sum(1)
+    l, u = z - r, z + r
+    crossing, on = (l < 0) & (u > 0), (l >= 0).to(x.dtype)
+    s = torch.where(crossing, u / torch.where(crossing, u - l, 1.0), on)
+    t = torch.where(crossing, -s * l, 0.0)
+    plus, minus = w2.clamp(min=0), w2.clamp(max=0)
+    rows = plus * torch.where(crossing, (u > -l).to(x.dtype), on) + minus * s
+    g = rows @ w1
+    return g @ x + rows @ b1 + minus @ t + b2 - eps * g.abs().sum()
+
+# %% wrong="crown_lower" name="norms of columns" says="adds up columns"
+def crown_lower(w1, b1, w2, b2, x, eps):
+    z, r = w1 @ x + b1, eps * w1.abs().sum(1)
+    l, u = z - r, z + r
+    crossing, on = (l < 0) & (u > 0), (l >= 0).to(x.dtype)
+    s = torch.where(crossing, u / torch.where(crossing, u - l, 1.0), on)
+    t = torch.where(crossing, -s * l, 0.0)
+    plus, minus = w2.clamp(min=0), w2.clamp(max=0)
+    rows = plus * torch.where(crossing, (u > -l).to(x.dtype), on) + minus * s
+    g = rows @ w1
+    return g @ x + rows @ b1 + minus @ t + b2 - eps * g.abs().sum(0)
+
+# %% wrong="crown_lower" name="offsets with all weights" says="offsets meet all of w2"
+def crown_lower(w1, b1, w2, b2, x, eps):
+    z, r = w1 @ x + b1, eps * w1.abs().sum(1)
+    l, u = z - r, z + r
+    crossing, on = (l < 0) & (u > 0), (l >= 0).to(x.dtype)
+    s = torch.where(crossing, u / torch.where(crossing, u - l, 1.0), on)
+    t = torch.where(crossing, -s * l, 0.0)
+    plus, minus = w2.clamp(min=0), w2.clamp(max=0)
+    rows = plus * torch.where(crossing, (u > -l).to(x.dtype), on) + minus * s
+    g = rows @ w1
+    return g @ x + rows @ b1 + w2 @ t + b2 - eps * g.abs().sum(1)
+
+# %% wrong="crown_lower" name="b1 with w2" says="b1 meets w2"
+def crown_lower(w1, b1, w2, b2, x, eps):
+    z, r = w1 @ x + b1, eps * w1.abs().sum(1)
+    l, u = z - r, z + r
+    crossing, on = (l < 0) & (u > 0), (l >= 0).to(x.dtype)
+    s = torch.where(crossing, u / torch.where(crossing, u - l, 1.0), on)
+    t = torch.where(crossing, -s * l, 0.0)
+    plus, minus = w2.clamp(min=0), w2.clamp(max=0)
+    rows = plus * torch.where(crossing, (u > -l).to(x.dtype), on) + minus * s
+    g = rows @ w1
+    return g @ x + w2 @ b1 + minus @ t + b2 - eps * g.abs().sum(1)
+
+# %% wrong="crown_lower" name="no step 3" says="Step 3 is missing"
+def crown_lower(w1, b1, w2, b2, x, eps):
+    z, r = w1 @ x + b1, eps * w1.abs().sum(1)
+    l, u = z - r, z + r
+    crossing, on = (l < 0) & (u > 0), (l >= 0).to(x.dtype)
+    s = torch.where(crossing, u / torch.where(crossing, u - l, 1.0), on)
+    t = torch.where(crossing, -s * l, 0.0)
+    plus, minus = w2.clamp(min=0), w2.clamp(max=0)
+    rows = plus * torch.where(crossing, (u > -l).to(x.dtype), on) + minus * s
+    g = rows @ w1
+    return rows.clamp(min=0) @ l + rows.clamp(max=0) @ u + minus @ t + b2
+
+# %% wrong="crown_lower" name="the better of CROWN and intervals" says="only its four steps are asked for"
+def crown_lower(w1, b1, w2, b2, x, eps):
+    z, r = w1 @ x + b1, eps * w1.abs().sum(1)
+    l, u = z - r, z + r
+    crossing, on = (l < 0) & (u > 0), (l >= 0).to(x.dtype)
+    s = torch.where(crossing, u / torch.where(crossing, u - l, 1.0), on)
+    t = torch.where(crossing, -s * l, 0.0)
+    plus, minus = w2.clamp(min=0), w2.clamp(max=0)
+    rows = plus * torch.where(crossing, (u > -l).to(x.dtype), on) + minus * s
+    g = rows @ w1
+    boxes = plus @ l.relu() + minus @ u.relu() + b2
+    return torch.maximum(boxes, g @ x + rows @ b1 + minus @ t + b2 - eps * g.abs().sum(1))
+
+# %% wrong="crown_lower" name="upper bounds" says="These are upper bounds"
+def crown_lower(w1, b1, w2, b2, x, eps):
+    z, r = w1 @ x + b1, eps * w1.abs().sum(1)
+    l, u = z - r, z + r
+    crossing, on = (l < 0) & (u > 0), (l >= 0).to(x.dtype)
+    s = torch.where(crossing, u / torch.where(crossing, u - l, 1.0), on)
+    plus, minus = w2.clamp(min=0), w2.clamp(max=0)
+    rows = plus * s + minus * torch.where(crossing, (u > -l).to(x.dtype), on)
+    g = rows @ w1
+    return g @ x + rows @ b1 + plus @ torch.where(crossing, -s * l, 0.0) + b2 + eps * g.abs().sum(1)
+
+# %% wrong="crown_lower" name="the smallest of the corners" says="smallest output at the corners"
+def crown_lower(w1, b1, w2, b2, x, eps):
+    ends = torch.tensor([-eps, eps], dtype=x.dtype)
+    corners = x + torch.cartesian_prod(*[ends] * len(x)).reshape(-1, len(x)) if len(x) < 8 else x[None]
+    return ((corners @ w1.T + b1).relu() @ w2.T + b2).amin(0)
+
+# %% wrong="crown_lower" name="in float64 whatever comes in" says="Compute in the dtype of the input" most="4.2"
+def crown_lower(w1, b1, w2, b2, x, eps):
+    w1, b1, w2, b2, x = (one.double() for one in (w1, b1, w2, b2, x))
+    z, r = w1 @ x + b1, eps * w1.abs().sum(1)
+    l, u = z - r, z + r
+    crossing, on = (l < 0) & (u > 0), (l >= 0).to(x.dtype)
+    s = torch.where(crossing, u / torch.where(crossing, u - l, 1.0), on)
+    plus, minus = w2.clamp(min=0), w2.clamp(max=0)
+    rows = plus * torch.where(crossing, (u > -l).to(x.dtype), on) + minus * s
+    g = rows @ w1
+    return g @ x + rows @ b1 + minus @ torch.where(crossing, -s * l, 0.0) + b2 - eps * g.abs().sum(1)
 
 # %% right="crown_lower" name="output by output, neuron by neuron"
 def crown_lower(w1, b1, w2, b2, x, eps):
@@ -512,6 +756,24 @@ def in_triangle(z, a, l, u):
 def in_triangle(z, a, l, u):
     return ~((a >= 0) & (a >= z) & (a <= u * (z - l) / (u - l)))
 
+# %% wrong="in_triangle" name="no parentheses" says="binds more tightly"
+def in_triangle(z, a, l, u):
+    return a >= 0 & a >= z & a <= u * (z - l) / (u - l)
+
+# %% wrong="in_triangle" name="below the line a = z" says="The edge is a >= z"
+def in_triangle(z, a, l, u):
+    return (a >= 0) & (a <= z) & (a <= u * (z - l) / (u - l))
+
+# %% wrong="in_triangle" name="z edited in place" says="edited in place" most="1.5"
+def in_triangle(z, a, l, u):
+    above = (a >= 0) & (a >= z)
+    z -= l
+    return above & (a <= u * z / (u - l))
+
+# %% wrong="in_triangle" name="one answer for all points" says="One answer for each point"
+def in_triangle(z, a, l, u):
+    return ((a >= 0) & (a >= z) & (a <= u * (z - l) / (u - l))).all()
+
 # %% right="in_triangle" name="between the ReLU and the chord"
 def in_triangle(z, a, l, u):
     return (torch.relu(z) <= a) & ((u - l) * a <= u * (z - l))
@@ -581,6 +843,36 @@ def worst_loss(lower, upper, y):
     worst = upper.clone()
     worst[rows, y] = lower[rows, y]
     return worst.log_softmax(1)[rows, y]
+
+# %% wrong="worst_loss" name="one_hot counts the classes itself" says="tell it how many there are"
+def worst_loss(lower, upper, y):
+    own = torch.nn.functional.one_hot(y).bool()
+    return torch.nn.functional.cross_entropy(torch.where(own, lower, upper), y, reduction="none")
+
+# %% wrong="worst_loss" name="a batch of one squeezed away" says="One loss for each image"
+def worst_loss(lower, upper, y):
+    own = torch.nn.functional.one_hot(y, lower.shape[1]).bool()
+    return torch.nn.functional.cross_entropy(torch.where(own, lower, upper), y, reduction="none").squeeze()
+
+# %% wrong="worst_loss" name="one-hot of whole numbers as a mask" says="mask of booleans"
+def worst_loss(lower, upper, y):
+    own = torch.nn.functional.one_hot(y, lower.shape[1])
+    return torch.nn.functional.cross_entropy(torch.where(own, lower, upper), y, reduction="none")
+
+# %% wrong="worst_loss" name="softmax twice" says="which takes one itself"
+def worst_loss(lower, upper, y):
+    own = torch.nn.functional.one_hot(y, lower.shape[1]).bool()
+    return torch.nn.functional.cross_entropy(torch.where(own, lower, upper).softmax(dim=1), y, reduction="none")
+
+# %% wrong="worst_loss" name="softmax over the images" says="goes over the images"
+def worst_loss(lower, upper, y):
+    own = torch.nn.functional.one_hot(y, lower.shape[1]).bool()
+    return -torch.where(own, lower, upper).log_softmax(dim=0)[torch.arange(len(y)), y]
+
+# %% wrong="worst_loss" name="in float64 whatever comes in" says="Compute in the dtype of the input" most="2.5"
+def worst_loss(lower, upper, y):
+    own = torch.nn.functional.one_hot(y, lower.shape[1]).bool()
+    return torch.nn.functional.cross_entropy(torch.where(own, lower, upper).double(), y, reduction="none")
 
 # %% right="worst_loss" name="scatter and logsumexp"
 def worst_loss(lower, upper, y):
