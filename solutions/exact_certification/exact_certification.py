@@ -192,11 +192,11 @@ widgets.pieces_explorer(eps=0.25, x1=0.5, x2=0.5)
 # 4. Move x to a place where no grey line crosses a small box: there is one piece, the network is linear in the box, and PGD cannot fail.
 # </details>
 #
-# With $n$ neurons that can be on and off in the box there are up to $2^n$ patterns. For the digits above $n$ is 10 to 40, and $2^{40}$ is a million millions. The problem is NP-complete (Katz et al. 2017). Nobody knows a method that avoids this in the worst case; what one can do is to look at few of the pieces, and to be sure about the others. For that the network has to become a *program*.
+# With $n$ neurons that can be on and off in the box there are up to $2^n$ patterns. For the digits above $n$ is mostly between 15 and 35, and $2^{35}$ is more than thirty thousand million. The problem is NP-complete (Katz et al. 2017). Nobody knows a method that avoids this in the worst case; what one can do is to look at few of the pieces, and to be sure about the others. For that the network has to become a *program*.
 #
 # ## 9.3 One neuron, four inequalities
 #
-# A **mixed-integer program** minimises a linear function of variables under linear inequalities, where some variables must be whole numbers. Solvers for it have been built for fifty years. We need to say $a = \max(z, 0)$ in this language, knowing that $l \le z \le u$. Give the neuron a **switch** $s \in \{0, 1\}$: 1 where it is on, 0 where it is off. Two of the inequalities say that a ReLU lies above both of its branches, and hold without the switch:
+# A **mixed-integer program** minimises a linear function of variables under linear inequalities, where some variables must be whole numbers. Solvers for it have been built for more than fifty years. We need to say $a = \max(z, 0)$ in this language, knowing that $l \le z \le u$. Give the neuron a **switch** $s \in \{0, 1\}$: 1 where it is on, 0 where it is off. Two of the inequalities say that a ReLU lies above both of its branches, and hold without the switch:
 #
 # $$a \ge z, \qquad a \ge 0.$$
 #
@@ -207,7 +207,7 @@ widgets.pieces_explorer(eps=0.25, x1=0.5, x2=0.5)
 #
 # Both are linear in $z$, $a$ and $s$ (Tjeng, Xiao, Tedrake 2019).
 #
-# ### Exercise 9.2: a neuron as rows · medium · 15 minutes · 4 points
+# ### Exercise 9.3: a neuron as rows · medium · 15 minutes · 4 points
 #
 # Write the four inequalities as rows of numbers.
 #
@@ -250,20 +250,22 @@ allows = programs.allows  # whether rows allow a point
 @exercise.case("on: s = 1 allows a = z, from 0 to u")
 def _(relu_rows):
     got = rows(relu_rows(-1.0, 2.0), 3)
-    for z in (0.0, 0.5, 2.0):
-        expect.that(allows(got, [z, z, 1]), f"z = {z:g}, a = {z:g}, s = 1 is forbidden", "allowed: the neuron is on", programs.on_hint(got, z, 2.0))
+    why = programs.relu_hint(got, -1.0, 2.0)
+    for z in (2.0, 0.5, 0.0):
+        expect.that(allows(got, [z, z, 1]), f"z = {z:g}, a = {z:g}, s = 1 is forbidden", "allowed: the neuron is on", why or programs.on_hint(got, 2.0))
     expect.that(not allows(got, [1.5, 1.8, 1]), "z = 1.5, a = 1.8, s = 1 is allowed", "forbidden",
-                "On, a is held down by z: it must force a <= z when s = 1. Is the sign of l right?")
-    expect.that(not allows(got, [1.5, 1.0, 1]), "z = 1.5, a = 1, s = 1 is allowed", "forbidden", "Nothing keeps a above z: a >= z is missing.")
+                why or "On, a is held down by z: one inequality has to force a <= z when s = 1. Is the sign of l right?")
+    expect.that(not allows(got, [1.5, 1.0, 1]), "z = 1.5, a = 1, s = 1 is allowed", "forbidden", why or "Nothing keeps a above z: a >= z is missing.")
 
 @exercise.case("off: s = 0 allows a = 0, from l to 0")
 def _(relu_rows):
     got = rows(relu_rows(-1.0, 2.0), 3)
+    why = programs.relu_hint(got, -1.0, 2.0)
     for z in (-1.0, -0.5, 0.0):
-        expect.that(allows(got, [z, 0.0, 0]), f"z = {z:g}, a = 0, s = 0 is forbidden", "allowed: the neuron is off", programs.off_hint(got, z))
+        expect.that(allows(got, [z, 0.0, 0]), f"z = {z:g}, a = 0, s = 0 is forbidden", "allowed: the neuron is off", why or programs.OFF_HINT)
     expect.that(not allows(got, [-0.5, 0.3, 0]), "z = -0.5, a = 0.3, s = 0 is allowed", "forbidden",
-                "Off, a must be 0: one inequality has to force a <= 0 when s = 0.")
-    expect.that(not allows(got, [-0.5, -0.2, 0]), "z = -0.5, a = -0.2, s = 0 is allowed", "forbidden", "Nothing keeps a above 0: a >= 0 is missing.")
+                why or "Off, a must be 0: one inequality has to force a <= 0 when s = 0.")
+    expect.that(not allows(got, [-0.5, -0.2, 0]), "z = -0.5, a = -0.2, s = 0 is allowed", "forbidden", why or "Nothing keeps a above 0: a >= 0 is missing.")
 
 @exercise.case("for no position of the switch another a than max(z, 0)")
 def _(relu_rows):
@@ -285,10 +287,14 @@ def _(relu_rows):
             top = u * (z - l) / (u - l)
             expect.that(programs.some_switch(got, z, max(z, 0.0)) and programs.some_switch(got, z, top), f"a point of the triangle at z = {z:.3g} is forbidden",
                         "all of the triangle", "Where both corners of a straight line are allowed, what lies between must be, too. Which row forbids it?")
+            low = max(z, 0.0) - 0.05
+            expect.that(not programs.some_switch(got, z, low), f"z = {z:.3g}, a = {low:.3g} is allowed, for l = {l:g}, u = {u:g}",
+                        f"a at least {max(z, 0.0):.3g}", programs.relu_hint(got, l, u) or "Below the triangle nothing may be left: a >= 0 and a >= z hold whatever the switch is.")
             expect.that(not programs.some_switch(got, z, top + 0.05), f"z = {z:.3g}, a = {top + 0.05:.3g} is allowed, for l = {l:g}, u = {u:g}",
                         f"a at most {top:.3g}, the line from (l, 0) to (u, u)",
                         "Right for whole switches, but looser than need be in between: use u where the neuron is on and l where it is off, "
-                        "not one large number for both. A solver pays for each of these gaps.")
+                        "not one large number for both. A solver pays for each of these gaps." if programs.is_relu(got, l, u) else
+                        "Above the line from (l, 0) to (u, u) nothing may be left. It follows from the rows for whole switches, so mend those first.")
 
 ### BEGIN HIDDEN TESTS
 @exercise.case("other bounds", hidden=True, hint="For all l < 0 < u: the ReLU for whole switches, the triangle for the others.")
@@ -317,7 +323,7 @@ plots.encoding(your_relu(-1.0, 2.0), -1.0, 2.0)
 #
 # In a network $z$ is no variable of its own. It is $z_i = \mathbf w_i^\top \mathbf h + b_i$ with the layer's inputs $\mathbf h$, so that it can be put in place of $z$, and the variables are $v = (\mathbf h, \mathbf a, \mathbf s)$.
 #
-# ### Exercise 9.3: a layer as rows · medium · 15 minutes · 4 points
+# ### Exercise 9.4a: a layer as rows · medium · 15 minutes · 4 points
 #
 # Write the rows of all neurons of a layer.
 #
@@ -337,7 +343,7 @@ def layer_rows(
     """a = max(W h + b, 0) as inequalities lower <= A v <= upper on v = (h, a, s).
 
     weight: (n, m), bias: (n,). l, u: (n,) with l_i <= w_i h + b_i <= u_i; l_i < 0 < u_i. All float64. v has m + 2 n
-    entries: the m inputs h, then the n outputs a, then the n switches s, 1 for on. For each neuron as in exercise 9.2.
+    entries: the m inputs h, then the n outputs a, then the n switches s, 1 for on. For each neuron as in exercise 9.3.
     Returns A (R, m + 2 n), lower (R,), upper (R,), float64; ends may be infinite. The order of the rows is yours.
     """
     ### BEGIN SOLUTION
@@ -378,8 +384,9 @@ def points(weight, bias, seed, how_many=30):
 def agrees(got, weight, bias, l, u, seed):
     """Every input with its own outputs and switches is allowed; with one other output it is not."""
     n, m = weight.shape
-    for v in points(weight, bias, seed):
-        hint = programs.layer_hint(got, v, weight, bias)
+    tried = points(weight, bias, seed)
+    hint = programs.layer_hint(got, tried[:, :m], weight, bias)
+    for v in tried:
         expect.that(programs.allows(got, v.tolist()), "an input with its own outputs and switches is forbidden", "allowed: it is what the layer does", hint)
         for i in range(n):
             for change in (0.2, -0.2):
@@ -404,6 +411,7 @@ def _(layer_rows):
     weight, bias, l, u = layer(3, 2, seed=4)
     u = u * torch.tensor([1.0, 2.0, 3.0]).double()
     got = programs.rows(layer_rows(weight, bias, l, u), 8)
+    agrees(got, weight, bias, l, u, seed=4)
     h = torch.full((2,), 0.5).double()
     z = weight @ h + bias
     top = u * (z - l) / (u - l)
@@ -435,7 +443,7 @@ exercise.score()
 # %% [markdown]
 # The last layer has no ReLU. Its logits are linear in the outputs $\mathbf a$ of the last hidden layer, $\mathbf z = W \mathbf a + \mathbf b$, and so is every lead $z_y - z_j$. That is what the program minimises, once for each rival $j$.
 #
-# ### Exercise 9.4: what to minimise · easy · 5 minutes · 2 points
+# ### Exercise 9.4b: what to minimise · easy · 5 minutes · 2 points
 #
 # Write the leads of $y$ over all other classes as linear functions of $\mathbf a$.
 #
@@ -584,10 +592,11 @@ def branch_and_bound(problem: dict, most: int) -> tuple[float, float]:
     """The smallest value of a problem with whole switches, from below and from above.
 
     problem: as `milp.relaxed` takes it; every switch is between 0 and 1, and some point satisfies all. most: at least 1;
-    solve no more linear programs than that. Returns (lower, upper), floats: no point with whole switches has a value
-    below `lower`, which is at least what the first linear program gives; some point with whole switches has the value
-    `upper`, or none was seen and it is math.inf. Both are the smallest value (up to 1e-5) when the search came to its
-    end, which it does once no waiting copy can hold anything better.
+    solve no more linear programs than that, the first of them the problem as it is. Every call of `milp.relaxed` counts.
+    Returns (lower, upper), floats: no point with whole switches has a value below `lower`, which is at least what the
+    first linear program gives, and clearly more after 24 of them where each switch that is held raises the bound; some
+    point with whole switches has the value `upper`, or none was seen and it is math.inf. Both are the smallest value
+    (up to 1e-5) when the search came to its end, which it does once no waiting copy can hold anything better.
     """
     ### BEGIN SOLUTION
     def fractional(answer):
@@ -626,16 +635,14 @@ from coursekit.checks import expect, programs
 
 exercise = checks.Exercise("branch_and_bound", points=5, by_hand=["coursekit.certify.milp.minimise", "coursekit.certify.milp.search"])
 
-def two(got):
-    expect.that(isinstance(got, list) and len(got) == 2, got, "two numbers, lower and upper",
-                "Did you forget a return?" if got is None else "Return both numbers: what is proven, and what was seen.")
-    lower, upper = expect.number(got[0]), got[1]
-    return lower, math.inf if upper == math.inf else expect.number(upper)
-
-def holds(problem, most, got):
+def holds(branch_and_bound, problem, most):
     """Both numbers are true: lower is at most the smallest value, and upper is at least that."""
-    lower, upper = two(got)
+    lower, upper = programs.two_bounds(programs.searched(branch_and_bound, problem, most))
     truth, first = milp.minimise(problem).value, milp.relaxed(problem).value
+    whole_too_soon = abs(upper - lower) < 1e-6 and lower > truth + 1e-5
+    expect.that(not whole_too_soon, f"({lower:.4g}, {upper:.4g}) after at most {most} linear programs", f"({truth:.4g}, {truth:.4g})",
+                "The first whole point is not the best one: a copy that still waits, with a lower bound, may hold a better point. "
+                "The search is over when no waiting copy has a bound below upper.")
     expect.that(lower <= truth + 1e-5, f"lower = {lower:.4g} after {most} linear programs", f"at most {truth:.4g}, the smallest value",
                 "A bound that is not true: lower is the smallest bound among all copies that still wait. Is one of them forgotten, "
                 "or is the larger one taken?")
@@ -645,18 +652,18 @@ def holds(problem, most, got):
                 "The first linear program proves more than that.")
     return lower, upper, truth
 
-@exercise.case("one switch: 0 and 1 are tried")
+@exercise.case("one switch: held at 0, held at 1")
 def _(branch_and_bound):
     problem = programs.one_switch()
-    lower, upper, truth = holds(problem, 10, branch_and_bound(problem, 10))
+    lower, upper, truth = holds(branch_and_bound, problem, 10)
     expect.that(abs(lower - truth) < 1e-4 and abs(upper - truth) < 1e-4, f"({lower:.4g}, {upper:.4g})", f"({truth:.4g}, {truth:.4g})",
                 "Three linear programs are enough for one switch: as it is, held at 0, held at 1. Does the search go on until nothing waits?")
 
 @exercise.case("to the end: the smallest value of small networks")
 def _(branch_and_bound):
-    for seed in (1, 2, 3):
-        problem = programs.of_network(inputs=2, neurons=5, seed=seed)
-        lower, upper, truth = holds(problem, 500, branch_and_bound(problem, 500))
+    for inputs, neurons, seed in ((2, 5, 1), (2, 5, 15), (2, 5, 28), (2, 5, 39), (3, 10, 13)):
+        problem = programs.of_network(inputs=inputs, neurons=neurons, seed=seed)
+        lower, upper, truth = holds(branch_and_bound, problem, 500)
         expect.that(abs(upper - truth) < 1e-4, f"upper = {upper:.4g}", f"{truth:.4g}", "The smallest value was not found, or the search stopped too "
                     "early. Are both copies of each branching looked into?")
         expect.that(abs(lower - truth) < 1e-4, f"lower = {lower:.4g}, upper = {upper:.4g}", "both the same at the end",
@@ -666,25 +673,36 @@ def _(branch_and_bound):
 @exercise.case("ten switches: most of the 1,024 patterns need no look")
 def _(branch_and_bound):
     problem = programs.of_network(inputs=3, neurons=10, seed=7)
-    lower, upper, truth = holds(problem, 400, branch_and_bound(problem, 400))
+    lower, upper, truth = holds(branch_and_bound, problem, 400)
     expect.that(abs(lower - truth) < 1e-4 and abs(upper - truth) < 1e-4, f"({lower:.4g}, {upper:.4g}) after 400 linear programs",
                 f"({truth:.4g}, {truth:.4g})", "A copy whose bound is not below upper need not be branched on, and a switch that is whole in the "
                 "point need not be held. With both, a few dozen linear programs are enough here.")
+
+@exercise.case("no more linear programs than `most`: each switch that is held raises the bound by 1")
+def _(branch_and_bound):
+    problem = programs.even(switches=6)
+    for most, provable in ((1, 0), (2, 0), (4, 1), (8, 2), (16, 3)):
+        lower, _, _ = holds(branch_and_bound, problem, most)
+        expect.that(lower <= provable + 1e-3, f"lower = {lower:.4g} with most = {most}", f"at most {provable}, all that {most} linear programs can prove",
+                    "That takes more linear programs than `most`. Count each call of milp.relaxed, the first one too; a branching has two. Is there room for both?")
+    lower, _, _ = holds(branch_and_bound, problem, 24)
+    expect.that(lower > 0.5, f"lower = {lower:.4g} after 24 linear programs", "clearly above 0, the bound of the first",
+                "When the limit is reached, lower is the smallest bound among the copies that wait by then, no longer that of the first linear program.")
 
 @exercise.case("stopped early: both numbers are true, and they do not meet yet")
 def _(branch_and_bound):
     problem = programs.of_network(inputs=3, neurons=10, seed=7)
     for most in (1, 2, 3, 6):
-        lower, _, truth = holds(problem, most, branch_and_bound(problem, most))
-        expect.that(lower < truth - 1e-3, f"lower = {lower:.4g} with at most {most} linear programs", f"below {truth:.4g}",
+        lower, _, truth = holds(branch_and_bound, problem, most)
+        expect.that(lower < truth - 1e-3, f"lower = {lower:.4g}, already the smallest value, with at most {most} linear programs", "a lower bound that is not there yet",
                     "So few linear programs cannot prove that. Do you count each call of milp.relaxed, and stop at `most`?")
     for most in (10, 16, 24):
-        holds(problem, most, branch_and_bound(problem, most))
+        holds(branch_and_bound, problem, most)
 
 @exercise.case("a switch that can only be 1: the other copy is empty")
 def _(branch_and_bound):
     problem = programs.with_empty_half()
-    lower, upper, truth = holds(problem, 20, branch_and_bound(problem, 20))
+    lower, upper, truth = holds(branch_and_bound, problem, 20)
     expect.that(abs(lower - truth) < 1e-4 and abs(upper - truth) < 1e-4, f"({lower:.4g}, {upper:.4g})", f"({truth:.4g}, {truth:.4g})",
                 "A copy that nothing satisfies has the value infinity and no point: it is done.")
     expect.unchanged(branch_and_bound)
@@ -692,11 +710,15 @@ def _(branch_and_bound):
 ### BEGIN HIDDEN TESTS
 @exercise.case("other problems, other limits", hidden=True, hint="For any problem: lower and upper hold at every limit, and meet at the end.")
 def _(branch_and_bound):
+    for seed, neurons, inputs in ((18, 10, 3), (11, 5, 2), (38, 5, 2)):
+        problem = programs.of_network(inputs=inputs, neurons=neurons, seed=seed)
+        lower, upper, truth = holds(branch_and_bound, problem, 500)
+        expect.that(abs(lower - truth) < 1e-4 and abs(upper - truth) < 1e-4, "not at the end", "both the smallest value")
     for seed, switches in ((23, 4), (24, 6)):
         problem = programs.random(switches=switches, seed=seed)
-        lower, upper, truth = holds(problem, 300, branch_and_bound(problem, 300))
+        lower, upper, truth = holds(branch_and_bound, problem, 300)
         expect.that(abs(lower - truth) < 1e-4 and abs(upper - truth) < 1e-4, "not at the end", "both the smallest value")
-        holds(problem, 4, branch_and_bound(problem, 4))
+        holds(branch_and_bound, problem, 4)
 ### END HIDDEN TESTS
 
 exercise.score()
@@ -719,7 +741,7 @@ for most in tqdm(range(1, 80, 2), desc="searches, each a little longer", leave=F
 plots.two_bounds(history[:-1], truth=history[-1][1])
 
 # %% [markdown]
-# For certification the search may stop long before the two meet: as soon as *lower* is above 0 the image is robust, and as soon as *upper* is below 0 there is a counterexample. Only while 0 lies between them is nothing known. `exact.verify` does just that, with two refinements: it branches first where the triangle is furthest above the ReLU, and it recomputes each bound from the linear program's multipliers, so that the proof does not rest on the solver's rounding.
+# For certification the search may stop long before the two meet: as soon as *lower* is above 0 the image is robust, and as soon as *upper* is below 0 there is a counterexample. Only while 0 lies between them is nothing known. `exact.verify` does just that, with three refinements: it branches first where the triangle is furthest above the ReLU; it shows the pixels of every linear program to the network itself, so that *upper* falls early; and it recomputes each bound from the linear program's multipliers, so that the proof does not rest on the solver's rounding.
 #
 # ## 9.6 Reading the answer
 #
@@ -776,6 +798,11 @@ def _(verdict):
 def _(verdict):
     says(verdict, [-0.7, 0.2], [-0.1], "counterexample", "The model misclassifies the point: that settles it.")
     says(verdict, [-0.7, -math.inf], [0.3, -0.02, 0.5], "counterexample", "One misclassified point is enough, wherever it stands in the list.")
+    says(verdict, [-0.1], [-1e-7], "counterexample", "Below 0 is misclassified, by however little: the slack is for bounds, which are computed in floating point.")
+
+@exercise.case("every bound is above the slack, and yet the model gets a point wrong")
+def _(verdict):
+    says(verdict, [0.3, 0.2], [-0.01], "counterexample", "Look at the points first. One that the model gets wrong settles it, whatever the bounds say: something was wrong with them.")
 
 @exercise.case("time ran out: one bound is still below 0")
 def _(verdict):
@@ -790,6 +817,7 @@ def _(verdict):
 @exercise.case("a bound within the slack of 0 proves nothing")
 def _(verdict):
     says(verdict, [1e-6, 0.5], [], "undecided", "1e-6 is above 0, but not above the slack of 1e-5.")
+    says(verdict, [1e-5], [], "undecided", "Above the slack is asked for: equal to it is not above.")
     says(verdict, [0.01, 0.5], [], "undecided", "Use the slack that is given: here 0.1.", slack=0.1)
 
 @exercise.case("NaN is no proof")
@@ -1018,10 +1046,12 @@ def _(distance_range):
 
 @exercise.case("in any order, with an undecided one in between")
 def _(distance_range):
-    says(distance_range, [0.09, 0.02, 0.06, 0.04, 0.12], [C, R, U, R, C], [0.085, math.inf, math.inf, math.inf, 0.09], 0.04, 0.085,
+    says(distance_range, [0.09, 0.04, 0.06, 0.02, 0.12], [C, R, U, R, C], [0.085, math.inf, math.inf, math.inf, 0.09], 0.04, 0.085,
          "The largest radius that is proven, wherever it stands; undecided proves nothing.",
          "The nearest counterexample, wherever it stands.",
-         [("You take the last of each kind. The radii are in no order.", (0.04, 0.09)),
+         [("You take the last of each kind. The radii are in no order.", (0.02, 0.09)),
+          ("You take the last radius that is proven. The radii are in no order: the largest counts.", (0.02, 0.085)),
+          ("That is the counterexample furthest away. The nearest one says most about the distance.", (0.04, 0.09)),
           ("Undecided at 0.06 is no proof: nothing was found is not there is nothing.", (0.06, 0.085))])
 
 @exercise.case("nothing proven, nothing found, nothing asked")
