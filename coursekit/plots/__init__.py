@@ -42,7 +42,7 @@ from coursekit.plots.pictures import (
 from coursekit.plots.questions import along_the_step, questions_asked, rivals, step_of_network
 from coursekit.plots.relaxations import between, relu_relaxations, tightening, wrapping
 from coursekit.plots.rotations import loss_by_angle
-from coursekit.plots.smoothing import coverage, two_clouds, votes
+from coursekit.plots.smoothing import certified, coverage, two_clouds, votes
 from coursekit.plots.surfaces import across, loss_plane, loss_surfaces
 from coursekit.plots.tradeoff import penalties_along, tradeoff
 from coursekit.plots.training import agreement, collapse, upper_envelope
@@ -51,13 +51,13 @@ from coursekit.plots.viewpoints import Departure, by_view, price
 
 __all__ = [
     "BLUE", "CHANGE", "COLOURS", "GREEN", "GREY", "LINES", "ORANGE", "PURPLE", "SKY", "STYLE", "VERMILION", "Departure",
-    "across", "agreement", "along_the_step", "alt_text", "as_html", "between", "by_view", "certificates", "changes",
-    "claims", "collapse", "convergence", "coverage", "curves", "diagnostics", "distances", "encoding", "estimates",
-    "from_above", "gap", "gradient", "growth", "image_tag", "images", "ink", "install", "label_lines", "loss_along",
-    "loss_by_angle", "loss_plane", "loss_surfaces", "matrices", "nearest_points", "penalties_along", "percent",
-    "perturbation", "price", "probabilities", "probability_bars", "questions_asked", "relu_relaxations", "rivals",
-    "score_histograms", "search_cost", "short", "show_image", "steepness", "step_of_network", "style", "styled",
-    "tightening", "to_numpy", "tradeoff", "two_bounds", "two_clouds", "upper_envelope", "votes", "wrapping",
+    "across", "agreement", "along_the_step", "alt_text", "as_html", "between", "by_view", "certificates", "certified",
+    "changes", "claims", "collapse", "convergence", "coverage", "curves", "diagnostics", "distances", "encoding",
+    "estimates", "from_above", "gap", "gradient", "growth", "image_tag", "images", "ink", "install", "label_lines",
+    "loss_along", "loss_by_angle", "loss_plane", "loss_surfaces", "matrices", "nearest_points", "penalties_along",
+    "percent", "perturbation", "price", "probabilities", "probability_bars", "questions_asked", "relu_relaxations",
+    "rivals", "score_histograms", "search_cost", "short", "show_image", "steepness", "step_of_network", "style",
+    "styled", "tightening", "to_numpy", "tradeoff", "two_bounds", "two_clouds", "upper_envelope", "votes", "wrapping",
 ]  # fmt: skip
 
 install()

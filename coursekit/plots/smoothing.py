@@ -1,4 +1,5 @@
-"""Randomised smoothing: two clouds and what a shift can do, bounds that keep their promise or not, votes of copies."""
+"""Randomised smoothing: two clouds and what a shift can do, bounds that keep their promise or not, votes of copies, and
+what is certified at each radius."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -159,4 +160,51 @@ def votes(
     grid[1, 0].set_yticks(np.arange(shares.shape[1]), list(classes), fontsize=8.5)
     grid[1, 0].set_ylabel("votes")
     figure.set_label(f"{len(said)} images with the votes of their noisy copies: " + "; ".join(said) + ".")
+    return figure
+
+
+@styled
+def certified(
+    lines: Mapping[str, tuple[Tensor, Tensor]],
+    *,
+    ceilings: Mapping[str, float] | None = None,
+    attacked: Mapping[str, Sequence[Sequence[float]]] | None = None,
+) -> Figure:
+    """Certified accuracy against the radius, as the steps that it is, with the ceilings of the votes; and attacks.
+
+    lines: label -> (radii (N,), certified accuracy (N,)), on a grid so fine that a step between two radii does not
+    matter. ceilings: label of a line -> the radius that n unanimous votes certify, where nothing can be beyond.
+    attacked: label -> (radii, accuracy) or (radii, accuracy, lower, upper), measured at few radii, drawn as dots with
+    a band from lower to upper. Source: Cohen et al. 2019, figures 6 and 8.
+    """
+    if not lines:
+        raise ValueError("lines must hold at least one curve; got none")
+    figure = Figure(figsize=(7.8, 4.4), layout="constrained")
+    axes = figure.subplots()
+    labels, said = {}, []
+    looks = zip(COLOURS, LINES, strict=False)
+    for (label, (radii, share)), (colour, dashes) in zip(lines.items(), looks, strict=False):
+        r, held = to_numpy(radii), to_numpy(share)
+        axes.step(r, held, where="post", color=colour, linestyle=dashes, linewidth=2.2)
+        labels[label] = (r, held, colour)
+        middle = len(r) // 2
+        said.append(f"{label}: {percent(held[0])} at {short(r[0])}, {percent(held[middle])} at {short(r[middle])}")
+        if ceilings and label in ceilings:
+            end = np.full(2, ceilings[label])
+            axes.plot(end, (0, 1), color=colour, linestyle=":", linewidth=1.6)
+            labels["ceiling" if len(lines) == 1 else f"ceiling, {label}"] = (end, np.array([0.0, 1.0]), colour)
+            said[-1] += f", no further than its ceiling at {short(ceilings[label])}"
+    for (label, (at, measured, *band)), (colour, dashes) in zip((attacked or {}).items(), looks, strict=False):
+        r, held = np.asarray(at, dtype=float), np.asarray(measured, dtype=float)
+        axes.plot(r, held, color=colour, linestyle=dashes, marker="o", markersize=5, linewidth=1.6)
+        if band:
+            low, high = (np.asarray(edge, dtype=float) for edge in band)
+            axes.fill_between(r, low, high, color=colour, alpha=0.18, linewidth=0)
+        labels[label] = (r, held, colour)
+        said.append(f"{label}: " + ", ".join(f"{percent(y)} at {short(x)}" for x, y in zip(r, held, strict=True)))
+    axes.set(xlabel="radius r (L₂)", ylabel="accuracy" if attacked else "certified accuracy", ylim=(-0.02, 1.03))
+    axes.set(xlim=(0, None))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    label_lines(axes, labels)
+    figure.set_label(f"Accuracy against the radius. {'; '.join(said)}.")
     return figure

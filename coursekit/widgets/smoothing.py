@@ -128,7 +128,7 @@ def _cells(base: str) -> np.ndarray:
 class _Scene:
     """The picture of `smoothing_explorer`: what stays the same from redraw to redraw, and how to draw one."""
 
-    PANELS = (0.025, 0.045, 0.455, 0.807), (0.575, 0.56, 0.40, 0.22), (0.575, 0.105, 0.40, 0.30)
+    PANELS = (0.025, 0.045, 0.455, 0.807), (0.575, 0.55, 0.385, 0.24), (0.575, 0.105, 0.385, 0.30)
 
     def __init__(self, plane: Plane) -> None:
         self.plane = plane
@@ -143,7 +143,7 @@ class _Scene:
         seen.spines[:].set_visible(False)
         figure.text(0.575, 0.80, "votes of the noisy copies", fontsize=11.5, weight="bold")
         figure.text(0.575, 0.425, "radius = σ · quantile of the bound", fontsize=11.5, weight="bold")
-        share.set(xlim=(0, 1), ylim=(1.3, -0.6), yticks=[], xticks=[0, 0.5, 1])
+        share.set(xlim=(0, 1), ylim=(1.62, -0.62), yticks=[], xticks=[0, 0.5, 1])
         share.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
         normal.set(xlim=(-4.2, 4.2), ylim=(0, 0.5), yticks=[], xlabel="noise along a line, in units of σ")
 
@@ -169,6 +169,8 @@ class _Scene:
             these = dots[said[:DOTS].numpy() == class_]
             seen.plot(*these.T, MARKS[class_], color=CLASS[class_], markersize=3.2, markeredgewidth=0, alpha=0.75)
         seen.plot(*place, "o", color="black", markersize=7)
+        shown = "all copies are drawn" if votes <= DOTS else f"{DOTS} of {votes:,} copies are drawn"
+        seen.text(LOW + 0.02, LOW + 0.02, shown, fontsize=9, color=plots.GREY, bbox=WHITE, zorder=0.8)
         if far:
             seen.add_artist(
                 Circle((float(place[0]), float(place[1])), far, fill=False, edgecolor="black", linewidth=2.4)
@@ -206,19 +208,18 @@ class _Scene:
         if one.min() < 0.5 < one.max():
             axes.contour(ticks, ticks, one, [0.5], colors="black", linewidths=2, linestyles="--")
         axes.plot([0, 1, 1, 0, 0], [0, 0, 1, 1, 0], color=plots.GREY, linestyle="-", linewidth=1)
-        axes.text(0.01, 1.015, "pixels in [0, 1]", fontsize=9, color=plots.GREY, bbox=WHITE)
+        axes.text(0.01, 1.015, "pixels in [0, 1]", fontsize=9, color=plots.GREY, bbox=WHITE, zorder=0.8)
 
     def _votes(self, axes: Axes, said: Tensor, n: int, label: int, bound: float) -> None:
         for class_ in (0, 1):
             part = float((said == class_).sum()) / n
             axes.barh(class_, part, color=CLASS[class_], alpha=0.8 if class_ == label else 0.4, height=0.4)
+            axes.plot([0.5, 0.5], [class_ - 0.25, class_ + 0.25], color="black", linestyle=":", linewidth=1.4)
             axes.text(0.008, class_ - 0.27, f"{self.names[class_]}: {100 * part:.1f} %", fontsize=10)
-        axes.axvline(0.5, color="black", linestyle=":", linewidth=1.4)
-        axes.plot([bound, bound], [label - 0.26, label + 0.26], color="black", linewidth=3, linestyle="-")
+        axes.plot([bound, bound], [label - 0.2, label + 0.26], color="black", linewidth=3, linestyle="-")
         side, beside = ("right", -0.015) if bound > 0.35 else ("left", 0.015)
-        axes.text(
-            bound + beside, label, f"at least {100 * bound:.1f} %", ha=side, va="center", weight="bold", fontsize=10
-        )
+        told = f"at least {100 * bound:.1f} %"  # below the bar, whose colour may be dark
+        axes.text(bound + beside, label + 0.27, told, ha=side, va="top", weight="bold", fontsize=10)
 
     def _normal(self, axes: Axes, bound: float) -> None:
         z = np.linspace(-4.2, 4.2, 300)

@@ -65,3 +65,24 @@ def test_votes_are_drawn_as_shares_below_each_image():
 def test_votes_that_do_not_belong_to_the_images_are_refused():
     with pytest.raises(ValueError, match="must be of one length; got 2, 1, 2"):
         plots.votes(torch.rand(2, 1, 5, 5), torch.ones(1, 3), ["first", "second"], ["a", "b", "c"])
+
+
+def test_certified_accuracy_is_drawn_as_steps_with_ceilings_and_attacks_as_dots():
+    radii = torch.linspace(0, 2, 41, dtype=torch.float64)
+    lines = {"one": (radii, (radii < 0.5).double()), "two": (radii, 0.8 * (radii < 1.2).double())}
+    attack = {"attack": ([0.0, 1.0], [0.9, 0.7], [0.8, 0.6], [1.0, 0.75])}
+    figure = plots.certified(lines, ceilings={"one": 0.5}, attacked=attack)
+    (axes,) = figure.axes
+    one, ceiling, two, dots = axes.lines
+    assert one.get_drawstyle() == two.get_drawstyle() == "steps-post"
+    np.testing.assert_array_equal(ceiling.get_xdata(), [0.5, 0.5])
+    np.testing.assert_array_equal(dots.get_xydata(), [[0.0, 0.9], [1.0, 0.7]])
+    assert {text.get_text() for text in axes.texts} == {"one", "two", "ceiling, one", "attack"}
+    said = plots.alt_text(figure)
+    assert "one: 100 % at 0, 0 % at 1, no further than its ceiling at 0.5; two: 80 % at 0" in said
+    assert "attack: 90 % at 0, 70 % at 1" in said
+
+
+def test_certified_accuracy_needs_a_line():
+    with pytest.raises(ValueError, match="lines must hold at least one curve"):
+        plots.certified({})
