@@ -136,7 +136,12 @@ def test_robust_models(capsys):
 @pytest.mark.slow
 def test_certified(capsys):
     certified.main(["--quick"])
-    (table,) = tables(capsys.readouterr().out)
+    bounds, euclidean, table = tables(capsys.readouterr().out)
+    for row in list(bounds.values())[1:]:
+        clean, attacked, intervals, crown = numbers(row)
+        assert clean >= attacked >= crown >= intervals
+    for row in list(euclidean.values())[1:]:
+        assert numbers(row) == sorted(numbers(row), reverse=True)
     assert list(table) == ["mnist_mlp, L-inf", "standard, eps 0.02", "standard, eps 0.05"]
     for row in list(table.values())[1:]:
         robust, counterexample, undecided, decided, middle, late, longest = numbers(row)
