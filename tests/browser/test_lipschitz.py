@@ -21,7 +21,7 @@ def test_release_runs_its_explorers_move_and_a_missing_dual_norm_is_explained(op
     solved = notebook.page.get_by_role("table", name="max_min", exact=True)
     assert solved.get_by_role("img", name="passed").count() == 2
     half = notebook.page.get_by_role("table", name="pair_constants", exact=True)
-    assert half.get_by_role("img", name="wrong").count() == 2
+    assert half.get_by_role("img", name="wrong").count() == 3
     half.get_by_text("If every feature moves by 1, a weighted sum moves by the sum of |weights|").wait_for()
     assert notebook.page.get_by_text("not attempted yet").count() == 6
 
