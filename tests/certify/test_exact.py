@@ -97,7 +97,7 @@ def check_counterexamples(verdicts, model, x, y, threat):
 
 
 @given(seed=seeds, d=st.integers(1, 3), eps=st.sampled_from([0.05, 0.2, 0.6]), plane=st.booleans())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_it_says_what_exact_fractions_say(seed, d, eps, plane):
     model, x = network(seed, (d, 5, 3)), points(seed, 2, d)
     y, threat = predicted(model, x), LpBall(eps, math.inf, PLANE if plane else (0.0, 1.0))
@@ -114,7 +114,7 @@ def test_it_says_what_exact_fractions_say(seed, d, eps, plane):
 
 
 @given(seed=seeds, eps=st.sampled_from([0.1, 0.3]))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_two_hidden_layers_against_every_point_of_a_grid(seed, eps):
     model, x, threat = network(seed, (2, 5, 5, 3)), points(seed, 3, 2), LpBall(eps, math.inf)
     y = predicted(model, x)
@@ -129,7 +129,7 @@ def test_two_hidden_layers_against_every_point_of_a_grid(seed, eps):
 
 
 @given(seed=seeds)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_convolutions_withstand_a_strong_attack_where_they_are_said_to_be_robust(seed):
     model, x, threat = convolutional(seed), points(seed, 4, 1, 4, 4), LpBall(0.15, math.inf)
     y = predicted(model, x)
