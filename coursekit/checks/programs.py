@@ -33,7 +33,7 @@ def rows(got: Any, variables: int) -> Rows:
                         "One row for each inequality, one column for each variable, two ends each.")  # fmt: skip
         if part.dtype != torch.float64:
             raise Wrong(f"{name} of dtype {str(part.dtype).removeprefix('torch.')}", "dtype float64",
-                        "torch.tensor makes float32 of numbers with a point: dtype=torch.float64, or .double().")  # fmt: skip
+                        "torch.tensor makes float32 of numbers with a point: dtype=torch.float64.")  # fmt: skip
         if part.isnan().any():
             raise Wrong(f"{name} holds NaN", "numbers",
                         "Is infinity multiplied by 0, or subtracted from itself?")  # fmt: skip
@@ -64,7 +64,7 @@ def some_switch(got: Rows, z: float, a: float) -> bool:
 
 
 def is_relu(got: Rows, l: float, u: float) -> bool:
-    """Whether rows on (z, a, s) allow, for s = 0 and s = 1 and l <= z <= u, a = max(z, 0) with its switch and no other."""
+    """Whether rows on (z, a, s) allow, for whole s and l <= z <= u, a = max(z, 0) with its switch and no other."""
     step = 0.02 * (u - l)
     zs = torch.cat([torch.linspace(l, u, 9, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)])
     right = torch.stack([zs, zs.relu(), (zs > 0).double()], dim=1)
@@ -124,8 +124,8 @@ def on_hint(got: Rows, u: float) -> str:
 
 
 OFF_HINT = (
-    "Off, z may go down to l with a = 0: a <= z holds only for s = 1, and for s = 0 it has to be a <= z - l. Is the sign "
-    "of l right?"
+    "Off, z may go down to l with a = 0: a <= z holds only for s = 1, and for s = 0 it has to be a <= z - l. Is the "
+    "sign of l right?"
 )
 
 
@@ -133,23 +133,28 @@ def layer_hint(got: Rows, h: Tensor, weight: Tensor, bias: Tensor) -> str:
     """Why inputs h (P, m) with their own outputs and switches may be forbidden: what rows allow instead of them."""
     n = len(bias)
 
-    def all_allowed(z: Tensor, *, switches_first: bool = False, in_turn: bool = False) -> bool:
+    def share(z: Tensor, *, switches_first: bool = False, in_turn: bool = False) -> float:
+        """How many of the inputs are allowed if this stands in front of the ReLUs, in this order of the variables."""
         parts = [z.relu(), (z > 0).double()]
         parts = parts[::-1] if switches_first else parts
         rest = torch.stack(parts, dim=2).flatten(1) if in_turn else torch.cat(parts, dim=1)
-        return bool(_allowed(got, torch.cat([h, rest], dim=1)).all())
+        return _allowed(got, torch.cat([h, rest], dim=1)).double().mean().item()
 
+    # Not all of them: with another bias some are outside of l and u. What fits most of them is the slip.
     z = h @ weight.T + bias
-    if all_allowed(z - bias):
-        return "The bias is missing: z = w h + b, and p b moves into the ends."
-    if all_allowed(z - 2 * bias):
-        return "The bias has the wrong sign: what stands without a variable moves to the other side, lower - p b."
-    if all_allowed(z, switches_first=True):
-        return "Outputs and switches are swapped: first the n outputs, then the n switches."
-    if n > 1 and all_allowed(z, in_turn=True):
-        return (
-            "You order the variables neuron by neuron, a and s in turn. Asked for are all outputs, then all switches."
-        )
+    slips = {
+        "The bias is missing: z = w h + b, and p b moves into the ends.": share(z - bias),
+        "The bias has the wrong sign: what stands without a variable moves to the other side, lower - p b.": share(
+            z - 2 * bias
+        ),
+        "Outputs and switches are swapped: first the n outputs, then the n switches.": share(z, switches_first=True),
+        "You order the variables neuron by neuron, a and s in turn. Asked for are all outputs, then all switches.": (
+            share(z, in_turn=True) if n > 1 else 0.0
+        ),
+    }
+    hint, most = max(slips.items(), key=lambda slip: slip[1])
+    if most > share(z):
+        return hint
     return "Which row forbids it? Is -w at the columns of h, 1 at m + i, the switch at m + n + i, and p b in both ends?"
 
 
@@ -164,12 +169,13 @@ def searched(function: Callable[..., Any], problem: Mapping[str, Any], most: int
         said = f"{failure.got} {failure}"
         if "not supported between" in said or "Boolean value of Tensor" in said:
             raise Wrong(failure.got, "two numbers, lower and upper",
-                        "Are there two copies with the same bound? Then Python compares the next entries of their tuples, "
-                        "and tensors and dictionaries have no order: sort with key=, or put a running number second.",
-                        ) from failure  # fmt: skip
+                        "Are there two copies with the same bound? Then Python compares the next entries of their "
+                        "tuples, and tensors and dictionaries have no order: sort with key=, or put a running number "
+                        "second.") from failure  # fmt: skip
         if "NoneType" in said:
-            raise Wrong(failure.got, "two numbers, lower and upper", "A copy that nothing satisfies has no point: None. "
-                        "Its value is infinity; drop it before you look at its switches.") from failure  # fmt: skip
+            raise Wrong(failure.got, "two numbers, lower and upper",
+                        "A copy that nothing satisfies has no point: None. Its value is infinity; drop it before you "
+                        "look at its switches.") from failure  # fmt: skip
         raise
 
 

@@ -133,7 +133,7 @@ def relu_rows(l, u):
     A = torch.tensor([[-1, 1, 0], [0, 1, 0], [0, 1, -u], [-1, 1, -l]])
     return A, torch.tensor([0, 0, -math.inf, -math.inf]), torch.tensor([math.inf, math.inf, 0, -l])
 
-# %% wrong="relu_rows" name="columns a, z, s" says="Which of your rows"
+# %% wrong="relu_rows" name="columns a, z, s" says="The columns stand in another order"
 def relu_rows(l, u):
     A = torch.tensor([[1, -1, 0], [1, 0, 0], [1, 0, -u], [1, -1, -l]], dtype=torch.float64)
     return A, torch.tensor([0, 0, -math.inf, -math.inf]).double(), torch.tensor([math.inf, math.inf, 0, -l]).double()
@@ -145,6 +145,26 @@ def relu_rows(l, u):
 # %% wrong="relu_rows" name="the matrix alone" says="Return the matrix and both of its ends"
 def relu_rows(l, u):
     return torch.tensor([[-1, 1, 0], [0, 1, 0], [0, 1, -u], [-1, 1, -l]], dtype=torch.float64)
+
+# %% wrong="relu_rows" name="right, but a >= 0 left out" most=2 says="Nothing keeps a above 0"
+def relu_rows(l, u):
+    A = torch.tensor([[-1, 1, 0], [0, 1, -u], [-1, 1, -l]], dtype=torch.float64)
+    return A, torch.tensor([0, -math.inf, -math.inf]).double(), torch.tensor([math.inf, 0, -l]).double()
+
+# %% wrong="relu_rows" name="a <= -u s" says="Row A[2] has its switch with the wrong sign"
+def relu_rows(l, u):
+    A = torch.tensor([[-1, 1, 0], [0, 1, 0], [0, 1, u], [-1, 1, -l]], dtype=torch.float64)
+    return A, torch.tensor([0, 0, -math.inf, -math.inf]).double(), torch.tensor([math.inf, math.inf, 0, -l]).double()
+
+# %% wrong="relu_rows" name="a <= z - l s" says="Row A[3] has its switch the other way round"
+def relu_rows(l, u):
+    A = torch.tensor([[-1, 1, 0], [0, 1, 0], [0, 1, -u], [-1, 1, l]], dtype=torch.float64)
+    return A, torch.tensor([0, 0, -math.inf, -math.inf]).double(), torch.tensor([math.inf, math.inf, 0, 0]).double()
+
+# %% wrong="relu_rows" name="one large number, and a wrong sign" says="mend those first"
+def relu_rows(l, u):
+    A = torch.tensor([[-1, 1, 0], [0, 1, 0], [0, 1, -9], [-1, 1, -9]], dtype=torch.float64)
+    return A, torch.tensor([0, 0, -math.inf, -math.inf]).double(), torch.tensor([math.inf, math.inf, 0, 9]).double()
 
 # %% right="relu_rows" name="all as at most, scaled, in another order"
 def relu_rows(l, u):
@@ -418,7 +438,7 @@ def branch_and_bound(problem, most):
         v = 0 if halves[0].value < halves[1].value else 1
         answer, fixed = halves[v], {**fixed, free[0]: v}
 
-# %% wrong="branch_and_bound" name="an empty copy crashes" says="NoneType"
+# %% wrong="branch_and_bound" name="an empty copy crashes" says="A copy that nothing satisfies has no point"
 def branch_and_bound(problem, most):
     def free(a):
         return [i for i in problem["switches"] if 1e-6 < float(a.point[i]) < 1 - 1e-6]
@@ -443,7 +463,7 @@ def branch_and_bound(problem, most):
             waiting.append((half, {**fixed, i: v}))
     return upper, upper
 
-# %% wrong="branch_and_bound" name="the limit is ignored" says="Do you count each call"
+# %% wrong="branch_and_bound" name="the limit is ignored" says="Count each call"
 def branch_and_bound(problem, most):
     stack, upper = [{}], math.inf
     while stack:
@@ -474,6 +494,224 @@ def branch_and_bound(problem, most):
 # %% wrong="branch_and_bound" name="no lower bound before the end" says="The first linear program proves more than that"
 def branch_and_bound(problem, most):
     return -1e9, math.inf
+
+# %% wrong="branch_and_bound" name="the first whole point is the answer, first fractional switch" says="The first whole point is not the best one"
+def branch_and_bound(problem, most):
+    def free(a):
+        return [i for i in problem["switches"] if 1e-6 < float(a.point[i]) < 1 - 1e-6]
+    root, used, upper = milp.relaxed(problem), 1, math.inf
+    waiting = [(root, {})]
+    while waiting:
+        waiting.sort(key=lambda w: w[0].value)
+        answer, fixed = waiting[0]
+        if answer.value >= upper - 1e-9:
+            return upper, upper
+        if not free(answer):
+            return answer.value, answer.value
+        if used + 2 > most:
+            return answer.value, upper
+        waiting.pop(0)
+        i = free(answer)[0]
+        for v in (0, 1):
+            half = milp.relaxed(problem, {**fixed, i: v})
+            if half.point is None:
+                continue
+            if not free(half):
+                return half.value, half.value
+            waiting.append((half, {**fixed, i: v}))
+        used += 2
+    return upper, upper
+
+# %% wrong="branch_and_bound" name="the first whole point is the answer, most fractional switch" says="The first whole point is not the best one"
+def branch_and_bound(problem, most):
+    def free(a):
+        return [i for i in problem["switches"] if 1e-6 < float(a.point[i]) < 1 - 1e-6]
+    root, used, upper = milp.relaxed(problem), 1, math.inf
+    waiting = [(root, {})]
+    while waiting:
+        waiting.sort(key=lambda w: w[0].value)
+        answer, fixed = waiting[0]
+        if answer.value >= upper - 1e-9:
+            return upper, upper
+        if not free(answer):
+            return answer.value, answer.value
+        if used + 2 > most:
+            return answer.value, upper
+        waiting.pop(0)
+        i = min(free(answer), key=lambda k: abs(float(answer.point[k]) - 0.5))
+        for v in (0, 1):
+            half = milp.relaxed(problem, {**fixed, i: v})
+            if half.point is None:
+                continue
+            if not free(half):
+                return half.value, half.value
+            waiting.append((half, {**fixed, i: v}))
+        used += 2
+    return upper, upper
+
+# %% wrong="branch_and_bound" name="the first program is not counted" says="Count each call of milp.relaxed"
+def branch_and_bound(problem, most):
+    def free(a):
+        return [i for i in problem["switches"] if 1e-6 < float(a.point[i]) < 1 - 1e-6]
+    root, used, upper = milp.relaxed(problem), 0, math.inf
+    waiting = [(root, {})]
+    while waiting:
+        waiting.sort(key=lambda w: w[0].value)
+        answer, fixed = waiting[0]
+        if answer.value >= upper - 1e-9:
+            return upper, upper
+        if not free(answer):
+            return answer.value, answer.value
+        if used + 2 > most:
+            return answer.value, upper
+        waiting.pop(0)
+        i = free(answer)[0]
+        for v in (0, 1):
+            half = milp.relaxed(problem, {**fixed, i: v})
+            if half.point is None:
+                continue
+            if not free(half):
+                upper = min(upper, half.value)
+            waiting.append((half, {**fixed, i: v}))
+        used += 2
+    return upper, upper
+
+# %% wrong="branch_and_bound" name="one for each pair" says="Count each call of milp.relaxed"
+def branch_and_bound(problem, most):
+    def free(a):
+        return [i for i in problem["switches"] if 1e-6 < float(a.point[i]) < 1 - 1e-6]
+    root, used, upper = milp.relaxed(problem), 1, math.inf
+    waiting = [(root, {})]
+    while waiting:
+        waiting.sort(key=lambda w: w[0].value)
+        answer, fixed = waiting[0]
+        if answer.value >= upper - 1e-9:
+            return upper, upper
+        if not free(answer):
+            return answer.value, answer.value
+        if used >= most:
+            return answer.value, upper
+        waiting.pop(0)
+        i = free(answer)[0]
+        for v in (0, 1):
+            half = milp.relaxed(problem, {**fixed, i: v})
+            if half.point is None:
+                continue
+            if not free(half):
+                upper = min(upper, half.value)
+            waiting.append((half, {**fixed, i: v}))
+        used += 1
+    return upper, upper
+
+# %% wrong="branch_and_bound" name="one more branching than there is room for" says="Count each call of milp.relaxed"
+def branch_and_bound(problem, most):
+    def free(a):
+        return [i for i in problem["switches"] if 1e-6 < float(a.point[i]) < 1 - 1e-6]
+    root, used, upper = milp.relaxed(problem), 1, math.inf
+    waiting = [(root, {})]
+    while waiting:
+        waiting.sort(key=lambda w: w[0].value)
+        answer, fixed = waiting[0]
+        if answer.value >= upper - 1e-9:
+            return upper, upper
+        if not free(answer):
+            return answer.value, answer.value
+        if used >= most:
+            return answer.value, upper
+        waiting.pop(0)
+        i = free(answer)[0]
+        for v in (0, 1):
+            half = milp.relaxed(problem, {**fixed, i: v})
+            if half.point is None:
+                continue
+            if not free(half):
+                upper = min(upper, half.value)
+            waiting.append((half, {**fixed, i: v}))
+        used += 2
+    return upper, upper
+
+# %% wrong="branch_and_bound" name="sixty where more than six are allowed" says="Count each call of milp.relaxed"
+def branch_and_bound(problem, most):
+    def free(a):
+        return [i for i in problem["switches"] if 1e-6 < float(a.point[i]) < 1 - 1e-6]
+    root, used, upper = milp.relaxed(problem), 1, math.inf
+    waiting = [(root, {})]
+    while waiting:
+        waiting.sort(key=lambda w: w[0].value)
+        answer, fixed = waiting[0]
+        if answer.value >= upper - 1e-9:
+            return upper, upper
+        if not free(answer):
+            return answer.value, answer.value
+        if used + 2 > (60 if most > 6 else most):
+            return answer.value, upper
+        waiting.pop(0)
+        i = free(answer)[0]
+        for v in (0, 1):
+            half = milp.relaxed(problem, {**fixed, i: v})
+            if half.point is None:
+                continue
+            if not free(half):
+                upper = min(upper, half.value)
+            waiting.append((half, {**fixed, i: v}))
+        used += 2
+    return upper, upper
+
+# %% wrong="branch_and_bound" name="the bound of the first when stopped" says="no longer that of the first linear program"
+def branch_and_bound(problem, most):
+    def free(a):
+        return [i for i in problem["switches"] if 1e-6 < float(a.point[i]) < 1 - 1e-6]
+    root, used, upper = milp.relaxed(problem), 1, math.inf
+    waiting = [(root, {})]
+    while waiting:
+        waiting.sort(key=lambda w: w[0].value)
+        answer, fixed = waiting[0]
+        if answer.value >= upper - 1e-9:
+            return upper, upper
+        if not free(answer):
+            return answer.value, answer.value
+        if used + 2 > most:
+            return root.value, math.inf
+        waiting.pop(0)
+        i = free(answer)[0]
+        for v in (0, 1):
+            half = milp.relaxed(problem, {**fixed, i: v})
+            if half.point is None:
+                continue
+            if not free(half):
+                upper = min(upper, half.value)
+            waiting.append((half, {**fixed, i: v}))
+        used += 2
+    return upper, upper
+
+# %% wrong="branch_and_bound" name="tuples sorted as they are" says="Are there two copies with the same bound?"
+def branch_and_bound(problem, most):
+    import heapq
+    root, used, upper = milp.relaxed(problem), 1, math.inf
+    heap = [(root.value, root.point, {})]
+    while heap:
+        value, point, fixed = heapq.heappop(heap)
+        between = [i for i in problem["switches"] if 1e-6 < float(point[i]) < 1 - 1e-6]
+        if value >= upper - 1e-9:
+            return upper, upper
+        if not between:
+            return value, value
+        if used + 2 > most:
+            return value, upper
+        for v in (0, 1):
+            half = milp.relaxed(problem, {**fixed, between[0]: v})
+            used += 1
+            if half.point is not None:
+                heapq.heappush(heap, (half.value, half.point, {**fixed, between[0]: v}))
+    return upper, upper
+
+# %% wrong="branch_and_bound" name="infinity for lower when stopped" says="is a copy lost"
+def branch_and_bound(problem, most):
+    return math.inf, math.inf
+
+# %% wrong="branch_and_bound" name="one tensor of two" says="as two numbers"
+def branch_and_bound(problem, most):
+    return torch.tensor([milp.relaxed(problem).value, 1e9])
 
 # %% right="branch_and_bound" name="depth first, with a stack"
 def branch_and_bound(problem, most):
@@ -616,6 +854,30 @@ def verdict(bounds, leads, slack):
         return "counterexample"
     return "robust" if all(b > slack for b in bounds) else "undecided"
 
+# %% wrong="verdict" name="bounds before points" says="Look at the points first"
+def verdict(bounds, leads, slack):
+    if all(b > slack for b in bounds):
+        return "robust"
+    return "counterexample" if any(v < 0 for v in leads) else "undecided"
+
+# %% wrong="verdict" name="misclassified by more than the slack" says="Below 0 is misclassified, by however little"
+def verdict(bounds, leads, slack):
+    if any(v < -slack for v in leads):
+        return "counterexample"
+    return "robust" if all(b > slack for b in bounds) else "undecided"
+
+# %% wrong="verdict" name="a counterexample needs a bound below 0 as well" says="Look at the points first"
+def verdict(bounds, leads, slack):
+    if any(v < 0 for v in leads) and min(bounds) < 0:
+        return "counterexample"
+    return "robust" if all(b > slack for b in bounds) else "undecided"
+
+# %% wrong="verdict" name="at the slack" says="equal to it is not above"
+def verdict(bounds, leads, slack):
+    if any(v < 0 for v in leads):
+        return "counterexample"
+    return "robust" if all(b >= slack for b in bounds) else "undecided"
+
 # %% right="verdict" name="loops"
 def verdict(bounds, leads, slack):
     for value in leads:
@@ -676,6 +938,16 @@ def distance_range(radii, statuses, away):
 # %% wrong="distance_range" name="no return" says="forget a return"
 def distance_range(radii, statuses, away):
     low = max([r for r, s in zip(radii, statuses) if s == "robust"], default=0.0)
+
+# %% wrong="distance_range" name="the last robust radius" says="the largest counts"
+def distance_range(radii, statuses, away):
+    low = ([0.0] + [r for r, s in zip(radii, statuses) if s == "robust"])[-1]
+    return low, min([a for a, s in zip(away, statuses) if s == "counterexample"], default=math.inf)
+
+# %% wrong="distance_range" name="the counterexample furthest away" says="The nearest one says most"
+def distance_range(radii, statuses, away):
+    low = max([r for r, s in zip(radii, statuses) if s == "robust"], default=0.0)
+    return low, max([a for a, s in zip(away, statuses) if s == "counterexample"], default=math.inf)
 
 # %% right="distance_range" name="one walk through all"
 def distance_range(radii, statuses, away):
