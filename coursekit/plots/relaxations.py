@@ -78,7 +78,18 @@ def leads(
 
 
 def polygon(normals: np.ndarray, least: np.ndarray) -> np.ndarray:
-    """(M, 2): corners of what satisfies normal . p >= least for all normals (N, 2), least (N,); must be bounded."""
+    """(M, 2): corners of what satisfies normal . p >= least for all normals (N, 2), least (N,); must be bounded.
+
+    Where that is a point or a line, which rounding can make empty, all half planes give way until a sliver is left.
+    """
+    scale, slack = 1 + np.abs(least).max(), 0.0
+    while (corners := _cut(normals, least - slack * scale)) is None:
+        slack = max(2 * slack, 1e-7)
+    return corners
+
+
+def _cut(normals: np.ndarray, least: np.ndarray) -> np.ndarray | None:
+    """The corners that all half planes leave; None if fewer than three."""
     far = 4 * np.abs(least).max() + 1
     corners = far * np.array([[-1.0, -1], [1, -1], [1, 1], [-1, 1]])
     for normal, end in zip(normals, least, strict=True):
@@ -90,8 +101,8 @@ def polygon(normals: np.ndarray, least: np.ndarray) -> np.ndarray:
                 kept.append(before + (here - before) * height_before / (height_before - above))
             if above >= 0:
                 kept.append(here)
-        if len(kept) < 3:  # a point or a line, up to rounding
-            break
+        if len(kept) < 3:
+            return None
         corners = np.array(kept)
     return corners
 
@@ -199,6 +210,7 @@ def relu_relaxations(pairs: Sequence[tuple[float, float]] = ((-1.0, 2.0), (-2.0,
     """
     figure = Figure(figsize=(10.4, 2.75 * len(pairs)), layout="constrained")
     said = []
+    lowest, highest = min(low if high > -low else 0.0 for low, high in pairs), max(high for _, high in pairs)
     for row, (low, high) in zip(figure.subplots(len(pairs), 3, squeeze=False), pairs, strict=True):
         if not low < 0 < high:
             raise ValueError(f"pairs must hold l < 0 < u; got {(low, high)}")
@@ -208,13 +220,14 @@ def relu_relaxations(pairs: Sequence[tuple[float, float]] = ((-1.0, 2.0), (-2.0,
             "crown": [(low, 0), (low, slope * low), (high, slope * high), (high, high)],
             "lp": [(low, 0), (0, 0), (high, high)],
         }
-        bottom = min(low * slope, 0) - 0.15 * high
         for axes, (method, corners) in zip(row, regions.items(), strict=True):
             colour, dashes = LOOK[method]
             axes.add_patch(Polygon(corners, facecolor=colour, alpha=0.15))
             axes.add_patch(Polygon(corners, fill=False, edgecolor=colour, linestyle=dashes, linewidth=2))
             axes.plot([1.15 * low, 0, 1.1 * high], [0, 0, 1.1 * high], "-", color="black", linewidth=2.5)
-            axes.set(xlim=(1.15 * low, 1.15 * high), ylim=(bottom, 1.15 * high), xticks=[low, 0, high])
+            axes.set(
+                xlim=(1.15 * low, 1.15 * high), ylim=(lowest - 0.15 * highest, 1.15 * highest), xticks=[low, 0, high]
+            )
             axes.set_xticklabels([f"l = {low:g}", "0", f"u = {high:g}"])
             shape = np.array(corners, dtype=float)
             area = abs(np.sum(shape[:, 0] * np.roll(shape[:, 1], 1) - shape[:, 1] * np.roll(shape[:, 0], 1))) / 2
@@ -232,9 +245,9 @@ def relu_relaxations(pairs: Sequence[tuple[float, float]] = ((-1.0, 2.0), (-2.0,
 
 PARTS = (
     ("interval", "proven by intervals", VERMILION, "", "white"),
-    ("crown", "by CROWN", BLUE, "", "white"),
-    ("lp", "by the LP", GREEN, "", "white"),
-    ("exact", "robust, proven only exactly", ORANGE, "//", "black"),
+    ("crown", "proven by CROWN", BLUE, "", "white"),
+    ("lp", "proven by the LP", GREEN, "", "white"),
+    ("exact", "proven by exact search only", ORANGE, "//", "black"),
     ("open", "open", "#BBBBBB", "..", "black"),
     ("broken", "an attack breaks it", "#333333", "", "white"),
 )
@@ -273,7 +286,7 @@ def between(bars: Mapping[str, Mapping[str, int]]) -> Figure:
     axes.tick_params(axis="y", length=0)
     axes.grid(False)
     axes.spines["left"].set_visible(False)
-    there = [part for part in PARTS if any(parts.get(part[0]) for parts in bars.values())]
+    there = [part for part in PARTS if any(part[0] in parts for parts in bars.values())]
     keys = [
         Rectangle((0, 0), 1, 1, facecolor=colour, hatch=hatch, edgecolor="white") for _, _, colour, hatch, _ in there
     ]

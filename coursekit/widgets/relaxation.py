@@ -42,7 +42,7 @@ def relaxation_explorer(
 class _Scene:
     """How to draw one picture of `relaxation_explorer`."""
 
-    PANELS = (0.03, 0.11, 0.42, 0.75), (0.56, 0.11, 0.42, 0.75)
+    PANELS = (0.03, 0.11, 0.42, 0.72), (0.56, 0.11, 0.42, 0.72)
 
     def __init__(self, networks: Mapping[str, nn.Module], x: Tensor, y: Tensor, classes: Sequence[str] | None) -> None:
         self.classes = list(classes or ["class 0", "class 1", "class 2"])
@@ -57,8 +57,8 @@ class _Scene:
         verdict, why, colour = self._verdict(found, network, method, point, threat)
         figure.text(0.03, 0.957, verdict, fontsize=14, weight="bold", color=plots.ink(colour), va="center")
         figure.text(0.03, 0.907, why, fontsize=10.5, color=plots.GREY, va="center")
-        figure.text(0.56, 0.872, NAMES[method], fontsize=10.5, weight="bold", color=plots.ink(LOOK[method][0]))
-        figure.text(0.98, 0.872, "grey: another class is ahead", fontsize=10, color=plots.GREY, ha="right")
+        figure.text(0.56, 0.844, NAMES[method], fontsize=10.5, weight="bold", color=plots.ink(LOOK[method][0]))
+        figure.text(0.98, 0.844, "grey: another class is ahead", fontsize=10, color=plots.GREY, ha="right")
 
         square, sheet = figure.axes
         self.planes[network].draw(square, (0, 1), (0, 1), grid=90, size=4)
@@ -92,4 +92,4 @@ class _Scene:
                 break
         else:
             proof = "none of the three methods can prove it"
-        return "Not certified, though it is robust", f"the sheet stays clear of the grey; {proof}", plots.PURPLE
+        return "Not certified, though it is robust", f"no point of a dense grid is misclassified; {proof}", plots.PURPLE

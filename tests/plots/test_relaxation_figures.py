@@ -57,6 +57,20 @@ def test_half_planes_leave_a_polygon():
     assert {tuple(corner) for corner in corners.round(6)} == {(-1, -1), (2, -1), (2, 1), (1, 2), (-1, 2)}
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_point_stays_a_point(network, seed):
+    x = torch.rand(2, generator=torch.Generator().manual_seed(seed))
+    found = leads(network, x, 1, LpBall(0.0, math.inf), grid=3)
+    for method in METHODS:
+        assert np.abs(found.outlines[method] - found.reached[0, 0]).max() < 1e-3
+
+
+def test_half_planes_that_rounding_drove_apart_leave_a_sliver():
+    around = np.array([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
+    corners = polygon(around, np.array([2.0, 3.0, -2.0 + 1e-6, -3.0 + 1e-6]))
+    assert np.abs(corners - [2, 3]).max() < 1e-4
+
+
 def test_the_picture_shows_the_origin_and_the_whole_outline(network):
     found = leads(network, torch.tensor([0.4, 0.7]), 1, LpBall(0.1, math.inf), grid=5)
     figure = plots.tightening(network, torch.tensor([0.4, 0.7]), 1, LpBall(0.1, math.inf))
@@ -118,8 +132,8 @@ def test_regions_of_a_relu_hold_it_and_the_triangle_is_the_smallest():
 def test_bars_say_how_many_images_each_method_proves():
     figure = plots.between({"one": {"interval": 3, "crown": 2, "broken": 5}, "other": {"lp": 1, "exact": 4, "open": 5}})
     said = plots.alt_text(figure)
-    assert "one: 3 proven by intervals, 2 by CROWN, 5 an attack breaks it" in said
-    assert "other: 1 by the LP, 4 robust, proven only exactly, 5 open" in said
+    assert "one: 3 proven by intervals, 2 proven by CROWN, 5 an attack breaks it" in said
+    assert "other: 1 proven by the LP, 4 proven by exact search only, 5 open" in said
     assert sorted(text.get_text() for text in figure.axes[0].texts) == sorted("325145")
     with pytest.raises(ValueError, match="may hold broken, crown"):
         plots.between({"one": {"luck": 1}})
