@@ -102,13 +102,13 @@ def two_bounds(history: Sequence[tuple[float, float]], *, truth: float | None = 
                       textcoords="offset points", color=ink(GREEN), weight="bold", va="top")  # fmt: skip
     axes.set(xlabel="linear programs solved", ylabel="smallest lead", xlim=(1, steps[-1]))
     axes.margins(y=0.12)
-    seen, later = np.isfinite(upper), 3 * len(steps) // 4
-    axes.annotate("proven", (float(steps[later]), float(lower[later])), xytext=(0, -16), textcoords="offset points",
-                  color=ink(BLUE), weight="bold", va="center")  # fmt: skip
+    seen, later = np.isfinite(upper), 3 * len(steps) // 4  # a label at the right end is clear of what comes after here
+    axes.annotate("proven", (float(steps[-1]), float(lower[later])), xytext=(0, -6), textcoords="offset points",
+                  color=ink(BLUE), weight="bold", ha="right", va="top")  # fmt: skip
     if seen.any():
-        end_of_line = float(steps[-1]), float(upper[seen][-1])
-        axes.annotate("seen at a point", end_of_line, xytext=(0, 14), textcoords="offset points",
-                      color=ink(VERMILION), weight="bold", ha="right", va="center")  # fmt: skip
+        place = float(steps[-1]), float(np.nanmax(upper[later:])) if seen[later:].any() else float(upper[seen][-1])
+        axes.annotate("seen at a point", place, xytext=(0, 6), textcoords="offset points",
+                      color=ink(VERMILION), weight="bold", ha="right", va="bottom")  # fmt: skip
     end = "" if truth is None else f" The smallest value is {short(truth)}."
     figure.set_label(
         f"Two staircases against the number of linear programs, 1 to {steps[-1]}: the bound that is proven rises from "
@@ -121,11 +121,13 @@ def two_bounds(history: Sequence[tuple[float, float]], *, truth: float | None = 
 
 
 @styled
-def search_cost(lines: Mapping[str, tuple[Any, Any, Any]], *, xlabel: str = "radius ε of the ball") -> Figure:
+def search_cost(
+    lines: Mapping[str, tuple[Any, Any, Any]], *, limit: float | None = None, xlabel: str = "radius ε of the ball"
+) -> Figure:
     """How many neurons can switch, and how long the exact answer takes, against eps.
 
     lines: label -> (eps (E,), neurons (E, N), seconds (E, N)) for N images: drawn are the median and, as a band, the
-    middle 80 %; of the seconds the mean, on a logarithmic scale, with the longest.
+    middle 80 %; of the seconds the mean, on a logarithmic scale, with the longest. limit: the time limit, marked.
     """
     figure = Figure(figsize=(9.6, 3.9), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -145,9 +147,13 @@ def search_cost(lines: Mapping[str, tuple[Any, Any, Any]], *, xlabel: str = "rad
             f"{seconds.max():.2g} seconds."
         )
     left.set(xlabel=xlabel, ylim=(0, None))
-    left.set_title("neurons that can switch", weight="bold")
+    left.set_title("neurons that can switch: median, middle 80 %", weight="bold")
     right.set(xlabel=xlabel, yscale="log")
     right.set_title("seconds for an image: mean, × longest", weight="bold")
+    if limit is not None:
+        right.axhline(limit, color="black", linestyle=":", linewidth=1.6)
+        right.text(0.02, 0.93 * limit, "time limit", transform=right.get_yaxis_transform(), va="top")
+        said.append(f"A dotted line marks the time limit of {short(limit)} seconds.")
     label_lines(left, counts)
     figure.set_label("Two panels against eps, median over the images on the left. " + " ".join(said))
     return figure

@@ -98,7 +98,7 @@ def pieces_explorer(*, eps: float = 0.25, x1: float = 0.5, x2: float = 0.5) -> E
         "x1": Number("x1", x1, 0.0, 1.0, 0.01),
         "x2": Number("x2", x2, 0.0, 1.0, 0.01),
     }
-    panels = [(0.02, 0.03, 0.49, 0.83), (0.6, 0.13, 0.385, 0.66)]
+    panels = [(0.02, 0.03, 0.49, 0.83), (0.6, 0.15, 0.385, 0.64)]
     return Explorer(_draw, controls, size=(9.4, 5.4), panels=panels, scenery=_scenery)
 
 
@@ -146,13 +146,15 @@ def _draw(figure: Figure, eps: float, x1: float, x2: float) -> str:
     low, high = np.clip(x - eps, 0, 1), np.clip(x + eps, 0, 1)
     plane.add_patch(Rectangle(tuple(low), *(high - low), fill=False, linewidth=2.4, linestyle="--"))
     plane.add_patch(Polygon(parts[0].corners, fill=False, edgecolor=plots.PURPLE, linewidth=2.8))
-    plane.plot(*worst, "*", color=plots.PURPLE, markeredgecolor="black", markersize=18, clip_on=False)
-    plane.plot(*found, "s", color=plots.VERMILION, markeredgecolor="black", markersize=9, clip_on=False)
+    plane.plot(*found, "s", color=plots.VERMILION, markeredgecolor="black", markersize=15, clip_on=False)
+    plane.plot(*worst, "*", color=plots.PURPLE, markeredgecolor="black", markersize=15, clip_on=False)
     plane.plot(*x, "o", color="black", markersize=8, clip_on=False)
     _draw_bars(bars, [part.least for part in parts])
     count = f"{len(parts)} piece{'s' * (len(parts) != 1)} in the box"
     text = f"{free} of {NEURONS} neurons can switch: 2^{free} = {2**free} patterns,\n{count}"
-    figure.text(0.6, 0.06, text, fontsize=10.5, va="center")
+    figure.text(0.6, 0.09, text, fontsize=10.5, va="center")
+    key = "red: reaches below 0; purple outline: the lowest of all"
+    figure.text(0.6, 0.025, key, fontsize=9.5, color=plots.GREY, va="center")
     figure.text(0.985, 0.902, "● x   ■ PGD   ★ the truth", fontsize=10.5, color=plots.GREY, va="center", ha="right")
     return (
         f"{verdict}: {why}. The unit square with the regions of two classes and the kinks of eight neurons as straight "
@@ -168,7 +170,9 @@ def _draw_bars(axes: Axes, least: list[float]) -> None:
     colours = [plots.VERMILION if value < 0 else plots.SKY for value in least]
     width = 1 / max(len(least), 8)
     places = width * (np.arange(len(least)) + 0.5)
-    bars = axes.bar(places, least, 0.8 * width, color=colours, edgecolor="black", linewidth=0.5)
+    flat = 0.012 * np.ptp(axes.get_ylim())  # a lead near 0 is still a bar to be seen
+    heights = [np.copysign(max(abs(value), flat), value) for value in least]
+    bars = axes.bar(places, heights, 0.8 * width, color=colours, edgecolor="black", linewidth=0.5)
     bars[0].set(edgecolor=plots.PURPLE, linewidth=2.8)
     axes.axhline(0, color="black", linewidth=1.2)
 

@@ -51,3 +51,5 @@ def test_the_cost_of_an_exact_answer():
     said = plots.alt_text(figure)
     assert "one: 4 neurons and 0.1 seconds at 0.1, 11 and 2 at 0.2, the longest 3 seconds" in said
     assert figure.axes[1].get_yscale() == "log"
+    assert "time limit" not in said
+    assert "time limit of 2.5 seconds" in plots.alt_text(plots.search_cost(lines, limit=2.5))
