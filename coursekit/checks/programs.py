@@ -182,7 +182,11 @@ def searched(function: Callable[..., Any], problem: Mapping[str, Any], most: int
 def two_bounds(got: Any) -> tuple[float, float]:
     """(lower, upper): lower finite, upper a number or infinity."""
     if isinstance(got, Tensor) and got.numel() == 2:
-        raise Wrong(describe(got), "two numbers, lower and upper", "One tensor: return lower, upper as two numbers.")
+        raise Wrong(
+            describe(got),
+            "two numbers, lower and upper",
+            "That is one tensor: lower and upper are wanted as two numbers.",
+        )
     if not isinstance(got, list) or len(got) != 2:
         raise Wrong(describe(got), "two numbers, lower and upper", "Did you forget a return?" if got is None else
                     "Return both numbers: what is proven, and what was seen.")  # fmt: skip
