@@ -247,7 +247,7 @@ def interval_network(layers: list, lower: torch.Tensor,
             lower, upper = lower.clamp(min=0), upper.clamp(min=0)
         plus, minus = weight.clamp(min=0), weight.clamp(max=0)
         lower, upper = plus @ lower + minus @ upper + bias, plus @ upper + minus @ lower + bias
-    return [lower, upper]
+    return (lower, upper)
     ### END SOLUTION
 
 # %% test="interval_network" points=3
