@@ -2,8 +2,8 @@
 
 python -m benchmarks.certified [--quick] [--tasks exact bounds euclidean] [--images 100] [--votes 10000] [--write]
 
-In exact verification each image is verified alone, on one thread. Its cost is the time that the processor spent on it, so that other programs
-on the machine do not count; the limit itself goes by the clock.
+In exact verification each image is verified alone, on one thread. Its cost is the time that the processor spent on it,
+so that other programs on the machine do not count; the limit itself goes by the clock.
 """
 
 import math

@@ -1867,13 +1867,13 @@ from coursekit.certify import exact
 small_ball = LpBall(0.03, math.inf)
 images, labels = x, y
 print(f"{'of 100 digits':<20}{'right':>8}{'after PGD-10':>14}{'proven robust':>15}{'undecided':>11}")
-for training in ("standard", "pgd"):
-    small = models.load("mnist_mlp", training)
+for method in ("standard", "pgd"):
+    small = models.load("mnist_mlp", method)
     attacked = attacks.pgd(small, images, labels, small_ball, steps=10, generator=torch.Generator().manual_seed(0))
     verdicts = exact.verify(small, images, labels, small_ball, time_limit=2)
     right, after = (int((small(z).argmax(1) == labels).sum()) for z in (images, attacked))
     proven, open_still = (verdicts.status.count(status) for status in ("robust", "undecided"))
-    print(f"{training:<20}{right:>8}{after:>14}{proven:>15}{open_still:>11}")
+    print(f"{method:<20}{right:>8}{after:>14}{proven:>15}{open_still:>11}")
 
 # %% [markdown]
 # So PGD was right, or off by a digit or two, and robustness gained is robustness indeed. But that is known now, and not because of the training: somebody had to prove it, for these digits and this network. For larger networks the proof gets out of reach, unless the training already has it in mind (assignment 10).
